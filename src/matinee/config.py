@@ -1,0 +1,232 @@
+"""The settings table: every setting once, with its variable, default, unit and help.
+
+It feeds the defaults, the environment, `--help`, `matinee config`, docs/settings.md and the validation. Called by runtime and cli.
+Precedence: command line over environment over secret files in MATINEE_HOME over default.
+Standard variable names where they exist, else MATINEE_*; an unknown MATINEE_* is an error, because a misspelt setting that is
+silently ignored is found at night.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from matinee.errors import ConfigError
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return value
+
+    return read
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[text.lower()]
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text.lower()
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+def _sqlite_url(text: str) -> str:
+    if not text.startswith("sqlite:///") or len(text) <= len("sqlite:///"):
+        raise ValueError("must be sqlite:///PATH (this version runs on SQLite; PostgreSQL comes with a later one)")
+    return text
+
+
+def _base_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return text.rstrip("/")
+
+
+def _setting(env: str, default: Any, read: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
+    metadata = {"env": env, "read": read, "help": help_text, "secret": secret}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The settings of one process. A field is a setting; its metadata is its row in the table."""
+
+    home: Path = _setting(
+        "MATINEE_HOME", Path(platformdirs.user_data_dir("matinee")), _folder, "Folder of the catalogue, its secrets and its logs."
+    )
+    env: str = _setting(
+        "MATINEE_ENV", "development", _choice("development", "production"), "`production` demands SECRET_KEY and ALLOWED_HOSTS."
+    )
+    database_url: str = _setting(
+        "DATABASE_URL", "", _sqlite_url, "Where the catalogue is; empty is the file catalogue.sqlite3 in MATINEE_HOME."
+    )
+    secret_key: str = _setting(
+        "SECRET_KEY", "", str, "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.", secret=True
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _names, "Host names that the admin answers to, parted by commas."
+    )
+    host: str = _setting("MATINEE_HOST", "127.0.0.1", str, "Address that the server listens on.")
+    port: int = _setting("PORT", 8000, _whole(1, 65_535), "Port that the server listens on.")
+    workers: int = _setting("WEB_CONCURRENCY", 1, _whole(1, 256), "Server processes.")
+    log_level: str = _setting("LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "Least level that is logged.")
+    log_format: str = _setting("LOG_FORMAT", "console", _choice("console", "json"), "How the log is written.")
+    log_file: str = _setting("MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream.")
+    public_url: str = _setting(
+        "MATINEE_PUBLIC_URL", "", _base_url, "Address under which clients see this service; empty is what each request says."
+    )
+    access_log: bool = _setting("MATINEE_ACCESS_LOG", True, _flag, "Whether each request is logged.")
+    public_reads: bool = _setting(
+        "MATINEE_PUBLIC_READS", True, _flag, "Whether anybody may read; if not, reads need a key of scope read or write."
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "MATINEE_CORS_ORIGINS", (), _names, "Web origins that may call the API from a browser, parted by commas; * is any."
+    )
+    max_age_s: int = _setting(
+        "MATINEE_MAX_AGE_S", 0, _whole(0, 86_400), "Seconds that clients may keep an answer without asking again."
+    )
+    max_body_bytes: int = _setting(
+        "MATINEE_MAX_BODY_BYTES", 1_048_576, _whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
+    )
+    read_timeout_ms: int = _setting(
+        "MATINEE_READ_TIMEOUT_MS", 1_000, _whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
+    )
+    busy_timeout_ms: int = _setting(
+        "MATINEE_BUSY_TIMEOUT_MS", 5_000, _whole(0, 60_000), "Milliseconds that a write waits for another writer (SQLite)."
+    )
+    drain_s: int = _setting(
+        "MATINEE_DRAIN_S", 1, _whole(0, 300), "Seconds between SIGTERM, when /readyz turns 503, and the end of accepting."
+    )
+    import_batch_rows: int = _setting(
+        "MATINEE_IMPORT_BATCH_ROWS", 250, _whole(1, 5_000), "Movies an import writes in one transaction."
+    )
+
+    @property
+    def database_path(self) -> Path:
+        """Return the SQLite file."""
+        if self.database_url:
+            return Path(self.database_url.removeprefix("sqlite:///")).expanduser().resolve()
+        return self.home / "catalogue.sqlite3"
+
+    @property
+    def production(self) -> bool:
+        """Return whether this installation is in production mode."""
+        return self.env == "production"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a setting's value came from."""
+
+    name: str
+    env: str
+    value: Any
+    source: str
+    secret: bool
+    help: str
+
+
+SETTINGS = dataclasses.fields(Config)
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
+    """Return the configuration of this process.
+
+    Raises: ConfigError with all faults at once.
+    """
+    environ = os.environ if environ is None else environ
+    faults = [*_unknown(environ)]
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        env, read = setting.metadata["env"], setting.metadata["read"]
+        if environ.get(env, "") != "":
+            try:
+                values[setting.name] = read(environ[env])
+            except ValueError as error:
+                shown = "(hidden)" if setting.metadata["secret"] else repr(environ[env][:80])
+                faults.append(f"{env}={shown}: {error}")
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    config = Config(**values)
+    if "secret_key" not in values:
+        config = dataclasses.replace(config, secret_key=_kept_secret(config))
+    faults.extend(_production_faults(config, environ))
+    if faults:
+        raise ConfigError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return config
+
+
+def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Origin]:
+    """Return every setting with its value and where it came from; secrets are the caller's to mask."""
+    environ = os.environ if environ is None else environ
+    rows = []
+    for setting in SETTINGS:
+        env, value = setting.metadata["env"], getattr(config, setting.name)
+        source = "default" if value == setting.default else "command line"
+        if environ.get(env, "") != "":
+            source = f"environment {env}"
+        elif setting.name == "secret_key" and value:
+            source = str(secret_path(config))
+        rows.append(Origin(setting.name, env, value, source, setting.metadata["secret"], setting.metadata["help"]))
+    return rows
+
+
+def secret_path(config: Config) -> Path:
+    """Return the file in which `matinee up` keeps the secret key that it made."""
+    return config.home / "secret_key"
+
+
+def _kept_secret(config: Config) -> str:
+    # In production the secret must be given: a file that another process makes on another machine would differ.
+    if config.production:
+        return ""
+    try:
+        return secret_path(config).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [setting.metadata["env"] for setting in SETTINGS]
+    faults = []
+    for name in sorted(environ):
+        if name.startswith("MATINEE_") and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "see `matinee config show` for the known ones"
+            faults.append(f"{name} is no setting; {hint}")
+    return faults
+
+
+def _production_faults(config: Config, environ: Mapping[str, str]) -> list[str]:
+    if not config.production:
+        return []
+    faults = []
+    if len(config.secret_key) < 32:
+        faults.append("MATINEE_ENV=production needs SECRET_KEY, 32 characters or more, the same on every server")
+    if not environ.get("ALLOWED_HOSTS"):
+        faults.append("MATINEE_ENV=production needs ALLOWED_HOSTS, as ALLOWED_HOSTS=movies.example.org")
+    return faults

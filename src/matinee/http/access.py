@@ -1,0 +1,52 @@
+"""Who may read and write: anybody reads unless the setting says otherwise, writers show a key. Called by the handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+from litestar import Request
+
+from matinee.errors import LeaderUnavailable
+from matinee.http.parameters import bearer
+from matinee.read.catalogue import Catalogue
+from matinee.runtime import Runtime
+from matinee.storage.reader import KeyRow
+from matinee.write import keys
+
+TOUCH_INTERVAL_S = 60  # "last used" is good to the minute; a write for each request would cost more than the request
+
+
+async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catalogue]:
+    """Return the runtime and the catalogue for a request that may read. Raises: Unauthenticated."""
+    runtime: Runtime = request.app.state.runtime
+    if not runtime.config.public_reads:
+        await _authenticated(request, runtime, "read")
+    return runtime, runtime.catalogue
+
+
+async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
+    """Return the runtime and who writes. Raises: Unauthenticated, Forbidden."""
+    runtime: Runtime = request.app.state.runtime
+    key = await _authenticated(request, runtime, "write")
+    return runtime, f"key:{key.prefix}"
+
+
+async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scope: str) -> KeyRow:
+    key = await runtime.catalogue.authenticate(bearer(request), scope)
+    now = dt.datetime.now(dt.UTC)
+    touched: dict[int, dt.datetime] = request.app.state.touched
+    if key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S:
+        touched[key.id] = now
+        request.app.state.tasks.add(task := asyncio.create_task(_touch(runtime, key.id, now)))
+        task.add_done_callback(request.app.state.tasks.discard)
+    return key
+
+
+async def _touch(runtime: Runtime, key_id: int, now: dt.datetime) -> None:
+    # Losing one of these tells a minute too little; failing a request for it would be worse.
+    try:
+        await asyncio.get_running_loop().run_in_executor(runtime.writes, keys.touch, key_id, now)
+    except (LeaderUnavailable, RuntimeError):
+        return

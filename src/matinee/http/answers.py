@@ -1,0 +1,125 @@
+"""Answers: bytes with their validators, and the conditional request that needs no body.
+
+Called by all handlers. An `Answer` is an ASGI application of its own, because a framework's response object would cost more than
+finding the movie does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Any
+
+from litestar import Request
+
+from matinee.config import Config
+from matinee.domain.representation import Representation
+from matinee.read.catalogue import Page
+
+JSON = b"application/json"
+Headers = list[tuple[bytes, bytes]]
+
+
+class Answer:
+    """One answer: status, headers, body."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes, headers: Headers, content_type: bytes = JSON) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+        if body or status not in (204, 301, 304):
+            headers.append((b"content-type", content_type))
+        if status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the answer."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def plain_json(body: bytes, status: int = 200) -> Answer:
+    """Return JSON that nobody should keep."""
+    return Answer(status, body, [(b"cache-control", b"no-store")])
+
+
+def movie_answer(request: Request[Any, Any, Any], config: Config, found: Representation) -> Answer:
+    """Return a movie's bytes with their validators, or 304 when the client has them."""
+    headers = validators(config, found.etag, found.updated_at_s)
+    if is_known(request, found.etag):
+        return Answer(304, b"", headers)
+    return Answer(200, found.body, headers)
+
+
+def page_answer(request: Request[Any, Any, Any], config: Config, page: Page) -> Answer:
+    """Return a page with its validators and a link to the next one, or 304 when the client has it."""
+    etag = body_etag(page.body)
+    headers = validators(config, etag, page.updated_at_s)
+    if page.next_cursor is not None:
+        headers.append((b"link", f'<{next_url(request, config, page.next_cursor)}>; rel="next"'.encode()))
+    if is_known(request, etag):
+        return Answer(304, b"", headers)
+    return Answer(200, page.body, headers)
+
+
+def body_answer(request: Request[Any, Any, Any], config: Config, body: bytes) -> Answer:
+    """Return JSON that is its own validator, or 304 when the client has it."""
+    etag = body_etag(body)
+    headers = validators(config, etag, 0)
+    return Answer(304, b"", headers) if is_known(request, etag) else Answer(200, body, headers)
+
+
+def body_etag(body: bytes) -> str:
+    """Return a strong ETag of the bytes themselves."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def validators(config: Config, etag: str, updated_at_s: int) -> Headers:
+    """Return ETag, Cache-Control and, where it is known, Last-Modified."""
+    headers = [(b"etag", etag.encode()), (b"cache-control", _cache_control(config.max_age_s, config.public_reads))]
+    if updated_at_s:
+        headers.append((b"last-modified", _http_date(updated_at_s)))
+    return headers
+
+
+@lru_cache(maxsize=8)
+def _cache_control(max_age_s: int, public: bool) -> bytes:
+    reach = "public" if public else "private"
+    return f"{reach}, max-age={max_age_s}, must-revalidate".encode()
+
+
+@lru_cache(maxsize=4096)
+def _http_date(moment_s: int) -> bytes:
+    return formatdate(moment_s, usegmt=True).encode()
+
+
+def is_known(request: Request[Any, Any, Any], etag: str) -> bool:
+    """Return whether If-None-Match names this ETag, compared weakly as RFC 9110 asks for a GET."""
+    for name, value in request.scope["headers"]:
+        if name == b"if-none-match":
+            stated = value.decode("latin-1")
+            return stated.strip() == "*" or etag in [part.strip().removeprefix("W/") for part in stated.split(",")]
+    return False
+
+
+def header(request: Request[Any, Any, Any], name: str) -> str | None:
+    """Return a request header as text, None when it is not there."""
+    return request.headers.get(name)
+
+
+def base_url(scope: Any, config: Config) -> str:
+    """Return the address under which the client sees this service."""
+    if config.public_url:
+        return config.public_url
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"localhost").decode("latin-1")
+    return f"{scope.get('scheme', 'http')}://{host}"
+
+
+def next_url(request: Request[Any, Any, Any], config: Config, cursor: str) -> str:
+    """Return the address of the next page: the same request with its cursor."""
+    query = [part for part in request.scope["query_string"].split(b"&") if part and not part.startswith(b"cursor=")]
+    text = b"&".join([*query, b"cursor=" + cursor.encode()]).decode("latin-1").replace(">", "%3E")
+    return f"{base_url(request.scope, config)}{request.scope['path']}?{text}"

@@ -1,0 +1,52 @@
+"""Put the service together: the Litestar application, Django beside it, the front before both.
+
+Called by asgi.py, cli and the tests, after Django was set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+
+from matinee import runtime as runtime_module
+from matinee.config import Config
+from matinee.http import docs, health, openapi, problems, reads, writes
+from matinee.http.front import AsgiApp, Front
+
+
+def api(config: Config) -> Litestar:
+    """Return the API as a Litestar application; Django has been set up before."""
+    runtime = runtime_module.build(config)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        yield
+        await runtime.close()
+
+    app = Litestar(
+        [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
+        exception_handlers={Exception: problems.handle},
+        lifespan=[lifespan],
+        state=State({"runtime": runtime, "touched": {}, "tasks": set()}),
+        openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
+        logging_config=None,
+        request_max_body_size=None,  # the front counts
+    )
+    app.state.openapi = openapi.document(app)
+    return app
+
+
+def build(config: Config) -> Front:
+    """Return the whole service as one ASGI application."""
+    application = api(config)
+    return Front(application, _django(), config)
+
+
+def _django() -> AsgiApp:
+    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+    from django.core.handlers.asgi import ASGIHandler
+
+    return ASGIStaticFilesHandler(ASGIHandler())

@@ -1,0 +1,21 @@
+"""The application as a server imports it: `matinee.http.asgi:create_app`, a factory that reads its settings from the environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matinee import config, logs, runtime
+
+if TYPE_CHECKING:
+    from matinee.http.front import Front
+
+
+def create_app() -> Front:
+    """Return the service of this worker process."""
+    settings = config.load()
+    logs.setup(settings)
+    runtime.setup_django()
+    # Django's models can be imported only after it has been set up, and the handlers import them.
+    from matinee.http.app import build
+
+    return build(settings)

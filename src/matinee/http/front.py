@@ -1,0 +1,167 @@
+"""The ASGI front: the first of our code that a request meets, and the last that its answer passes.
+
+It gives each request an id, answers HEAD, refuses large bodies, sends /admin and /static to Django and the rest to the API,
+counts and logs. A later tier that answers from memory stands here, before any routing. It must stay thin: every
+request pays for every line.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import structlog
+
+from matinee.config import Config
+from matinee.errors import BodyTooLarge
+from matinee.http.metrics import Meter
+from matinee.http.problems import as_matinee_error, problem_answer
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_DJANGO = ("/admin", "/static/")
+# A client that is still sending does not read; what it sends beyond the limit is thrown away up to here, so
+# that it gets to read why.
+_DISCARD_BYTES = 64 * 1024 * 1024
+log = structlog.get_logger("matinee.access")
+
+
+class Front:
+    """The whole service as one ASGI application."""
+
+    def __init__(self, api: AsgiApp, django: AsgiApp, config: Config) -> None:
+        self._api, self._django, self._config = api, django, config
+        self._meter = Meter()
+        self._origins = frozenset(config.cors_origins)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request, or the application's lifespan."""
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        exchange = _Exchange(self, scope, receive, send)
+        try:
+            await exchange.run(self._django if scope["path"].startswith(_DJANGO) else self._api)
+        finally:
+            exchange.finish()
+
+    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
+        """Return what allows a page of this origin to read the answer."""
+        if origin not in self._origins and "*" not in self._origins:
+            return []
+        shown = b"ETag, Link, Location, Matinee-Position, X-Request-Id, Retry-After"
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", shown),
+            (b"vary", b"Origin"),
+        ]
+
+    def record(self, scope: Any, method: str, status: int, sent_bytes: int, duration_s: float) -> None:
+        """Count and log a request that has been answered."""
+        route = scope.get("path_template") or ("/admin" if scope["path"].startswith(_DJANGO) else "unmatched")
+        self._meter.record(method, route, status, duration_s)
+        if self._config.access_log:
+            log.info(
+                "request",
+                method=method,
+                path=scope["matinee.path"],
+                status=status,
+                duration_ms=round(duration_s * 1000, 3),
+                bytes=sent_bytes,
+                request_id=scope["matinee.request_id"],
+            )
+
+
+class _Exchange:
+    """One request and its answer on their way through the front."""
+
+    __slots__ = ("_began_s", "_extra", "_front", "_method", "_read_bytes", "_receive", "_scope", "_send", "_sent_bytes", "_status")
+
+    def __init__(self, front: Front, scope: Any, receive: Any, send: Any) -> None:
+        self._front, self._scope, self._receive, self._send = front, scope, receive, send
+        self._began_s = time.perf_counter()
+        self._method = scope["method"]
+        self._status = self._sent_bytes = self._read_bytes = 0
+        self._extra: list[tuple[bytes, bytes]] = []
+
+    async def run(self, app: AsgiApp) -> None:
+        """Hand the request to the application and watch over what goes in and out."""
+        scope, config = self._scope, self._front._config
+        scope["matinee.path"] = scope["path"]
+        stated_bytes = self._read_headers()
+        if self._method == "HEAD" and app is self._front._api:
+            scope["method"] = "GET"  # the same answer, of which `_pass_on` keeps the head
+        try:
+            if stated_bytes > config.max_body_bytes:
+                await self._discard(stated_bytes)
+                raise BodyTooLarge(self._too_large())
+            if self._method == "OPTIONS" and self._extra and b"access-control-request-method" in dict(scope["headers"]):
+                await self._answer_preflight()
+            else:
+                await app(scope, self._take_in, self._pass_on)
+        except Exception as error:
+            if self._status:
+                raise
+            await problem_answer(scope, config, as_matinee_error(error, scope))(scope, self._receive, self._pass_on)
+
+    def _read_headers(self) -> int:
+        """Take the request's id, its origin and its length from its headers, in one walk."""
+        request_id, stated_bytes = None, 0
+        for name, value in self._scope["headers"]:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                request_id = value
+            elif name == b"content-length" and value.isdigit():
+                stated_bytes = int(value[:20])
+            elif name == b"origin" and self._front._origins:
+                self._extra = self._front.cors_headers(value.decode("latin-1"))
+        request_id = request_id or uuid4().hex.encode()
+        self._scope["matinee.request_id"] = request_id.decode()
+        self._extra.append((b"x-request-id", request_id))
+        return stated_bytes
+
+    async def _take_in(self) -> Any:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._read_bytes += len(message.get("body", b""))
+            if self._read_bytes > self._front._config.max_body_bytes:
+                raise BodyTooLarge(self._too_large())
+        return message
+
+    def _too_large(self) -> str:
+        return f"The body is larger than {self._front._config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
+
+    async def _discard(self, stated_bytes: int) -> None:
+        more, read_bytes = stated_bytes <= _DISCARD_BYTES, 0
+        while more and read_bytes <= _DISCARD_BYTES:
+            message = await self._receive()
+            read_bytes += len(message.get("body", b""))
+            more = message["type"] == "http.request" and message.get("more_body", False)
+
+    async def _pass_on(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._extra]
+        elif message["type"] == "http.response.body":
+            if self._method == "HEAD":
+                message = {**message, "body": b""}
+            self._sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+    async def _answer_preflight(self) -> None:
+        headers = [
+            (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
+            (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match"),
+            (b"access-control-max-age", b"600"),
+            (b"content-length", b"0"),
+        ]
+        await self._pass_on({"type": "http.response.start", "status": 204, "headers": headers})
+        await self._pass_on({"type": "http.response.body", "body": b""})
+
+    def finish(self) -> None:
+        """Count and log the request; a client who hung up before the answer is a 499."""
+        duration_s = time.perf_counter() - self._began_s
+        self._front.record(self._scope, self._method, self._status or 499, self._sent_bytes, duration_s)

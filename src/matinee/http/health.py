@@ -1,0 +1,58 @@
+"""Is this process alive, is it ready, what has it counted: /livez, /readyz, /metrics. Called by load balancers and Prometheus.
+
+Invariant: /livez never touches the catalogue, so that a slow disk does not get every server killed at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Request, get
+
+from matinee.errors import MatineeError
+from matinee.http.answers import Answer, plain_json
+from matinee.http.metrics import exposition
+from matinee.runtime import Runtime
+
+DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"  # set by the server's parent process for its workers; no setting of a user's
+
+
+def draining() -> bool:
+    """Return whether the server has been told to end and wants no new requests."""
+    path = os.environ.get(DRAIN_VARIABLE)
+    return path is not None and Path(path).exists()
+
+
+@get("/livez")
+async def livez() -> Answer:
+    """Answer that the process runs."""
+    return plain_json(b'{"status":"live"}')
+
+
+@get("/readyz")
+async def readyz(request: Request[Any, Any, Any]) -> Answer:
+    """Answer whether requests should come here, and if not, why, with a line for each dependency."""
+    runtime: Runtime = request.app.state.runtime
+    reason, catalogue = None, {"name": "catalogue", "status": "ok", "position": 0}
+    try:
+        catalogue["position"] = await runtime.catalogue.position()
+    except MatineeError as error:
+        reason = f"The catalogue cannot be read: {error.detail}"
+        catalogue = {"name": "catalogue", "status": "down", "reason": error.detail}
+    if draining():
+        reason = "The server is ending: it finishes what it has and wants no new requests."
+    state = {"status": "ready" if reason is None else "not ready", "reason": reason, "dependencies": [catalogue]}
+    return plain_json(msgspec.json.encode(state), 200 if reason is None else 503)
+
+
+@get("/metrics")
+async def metrics() -> Answer:
+    """Answer what has been counted, for Prometheus."""
+    body, content_type = exposition()
+    return Answer(200, body, [(b"cache-control", b"no-store")], content_type)
+
+
+HANDLERS = [livez, readyz, metrics]

@@ -1,0 +1,58 @@
+"""What a request carries beside its path: query string, bearer key, JSON body. Called by the handlers."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar import Request
+
+from matinee.errors import InvalidParameter, MalformedBody, PreconditionRequired, UnsupportedMediaType
+from matinee.http.answers import header
+
+MAX_QUERY_BYTES = 8_192
+MAX_FIELDS = 200
+
+
+def query_pairs(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
+    """Return the query string's names and values. Raises: InvalidParameter when it is not UTF-8, or far too long."""
+    raw: bytes = request.scope["query_string"]
+    if len(raw) > MAX_QUERY_BYTES:
+        raise InvalidParameter(f"The query string has {len(raw)} bytes; {MAX_QUERY_BYTES} are allowed.")
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except UnicodeDecodeError as error:
+        raise InvalidParameter("The query string is not percent-encoded UTF-8.") from error
+    except ValueError as error:
+        raise InvalidParameter(f"The query string has more than {MAX_FIELDS} parameters.") from error
+
+
+def bearer(request: Request[Any, Any, Any]) -> str | None:
+    """Return the key of an Authorization header, None when there is none of the Bearer kind."""
+    scheme, _, key = (header(request, "authorization") or "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
+
+
+def if_match(request: Request[Any, Any, Any]) -> str:
+    """Return the If-Match header. Raises: PreconditionRequired when it is missing."""
+    stated = header(request, "if-match")
+    if not stated:
+        raise PreconditionRequired(
+            "Send If-Match with the ETag of the movie that you read, so that nobody's change is overwritten unseen."
+        )
+    return stated
+
+
+async def json_body(request: Request[Any, Any, Any], *content_types: str) -> tuple[Any, bytes]:
+    """Return the body as JSON's own types, and its bytes. Raises: UnsupportedMediaType, MalformedBody."""
+    stated = (header(request, "content-type") or "").partition(";")[0].strip().lower()
+    if stated not in content_types:
+        raise UnsupportedMediaType(f"Content-Type is {stated or 'missing'!r}; send {' or '.join(content_types)}.")
+    raw = await request.body()
+    try:
+        return msgspec.json.decode(raw), raw
+    except RecursionError as error:
+        raise MalformedBody("The body is nested too deeply.") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise MalformedBody(f"The body is not JSON: {error}.") from error

@@ -1,0 +1,169 @@
+"""POST, PUT, PATCH, DELETE: the admins' writes. Each runs in the write path's own thread and answers its position.
+
+A write is acknowledged after its commit; the next GET shows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from litestar import Request, delete, patch, post, put
+
+from matinee.domain.ids import parse_ref
+from matinee.domain.movie import parse_content
+from matinee.domain.representation import encode_body, etag
+from matinee.errors import Fault, InvalidBody, InvalidParameter
+from matinee.http.access import writer_for
+from matinee.http.answers import Answer, Headers, base_url, header, validators
+from matinee.http.operations import IDEMPOTENCY_KEY, IF_MATCH, MOVIE_ID, operation
+from matinee.http.parameters import if_match, json_body
+from matinee.runtime import Runtime
+from matinee.write import idempotency, movies
+from matinee.write.movies import Written
+
+MAX_KEY_CHARS = 255
+_JSON = "application/json"
+_MERGE_PATCH = "application/merge-patch+json"
+JsonRequest = Request[Any, Any, Any]
+T = TypeVar("T")
+
+
+async def in_write_thread(runtime: Runtime, write: Callable[[], T]) -> T:
+    """Run a write in the write path's thread. A client who hangs up does not stop it: it is whole or not at all."""
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(runtime.writes, write))
+
+
+@post(
+    "/v1/movies",
+    opt=operation(
+        "Add a movie",
+        headers=(IDEMPOTENCY_KEY,),
+        body="MovieContent",
+        answers={201: "MovieDocument"},
+        problems=(400, 409, 413, 415, 422),
+        writes=True,
+    ),
+)
+async def create_movie(request: JsonRequest) -> Answer:
+    """Add a movie and answer it with its address."""
+    runtime, actor = await writer_for(request)
+    plain, raw = await json_body(request, _JSON)
+    content = parse_content(plain)
+    return await _once(request, runtime, actor, b"create\n" + raw, 201, lambda work: movies.create_in(work, content))
+
+
+@post(
+    "/v1/movies/{movie_id:str}/merge",
+    opt=operation(
+        "Merge a movie into another one",
+        path=MOVIE_ID,
+        headers=(IDEMPOTENCY_KEY,),
+        body="MergeInto",
+        answers={200: "MovieDocument"},
+        problems=(400, 404, 409, 410, 413, 415, 422),
+        writes=True,
+    ),
+)
+async def merge_movie(request: JsonRequest, movie_id: str) -> Answer:
+    """Merge a movie into another one and answer the one that stays."""
+    runtime, actor = await writer_for(request)
+    ref = parse_ref(movie_id)
+    plain, raw = await json_body(request, _JSON)
+    into = plain.get("into") if isinstance(plain, dict) and plain.keys() == {"into"} else None
+    if not isinstance(into, int) or isinstance(into, bool) or not 0 < into < 2**53:
+        raise InvalidBody('Send {"into": 42}, the id of the movie that stays.', faults=(Fault("/into", "not a movie's id"),))
+    name = f"merge {ref}\n".encode()
+    return await _once(request, runtime, actor, name + raw, 200, lambda work: movies.merge_in(work, ref, into))
+
+
+async def _once(
+    request: JsonRequest, runtime: Runtime, actor: str, name: bytes, status: int, write: Callable[[Any], Written]
+) -> Answer:
+    key = header(request, "idempotency-key")
+    if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
+        raise InvalidParameter(f"Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters.")
+    stored, replayed = await in_write_thread(runtime, partial(idempotency.once, key, name, actor, write))
+    headers = validators(runtime.config, etag(stored["version"], stored["at"]), stored["updated_at_s"])
+    headers.append((b"matinee-position", b"%d" % stored["position"]))
+    if status == 201:
+        location = f"{base_url(request.scope, runtime.config)}/v1/movies/{stored['id']}"
+        headers.append((b"location", location.encode()))
+    if replayed:
+        headers.append((b"idempotent-replayed", b"true"))
+    return Answer(status, stored["body"].encode(), headers)
+
+
+@put(
+    "/v1/movies/{movie_id:str}",
+    opt=operation(
+        "Replace a movie",
+        path=MOVIE_ID,
+        headers=(IF_MATCH,),
+        body="MovieContent",
+        answers={200: "MovieDocument"},
+        problems=(400, 404, 409, 410, 412, 413, 415, 422, 428),
+        writes=True,
+    ),
+)
+async def replace_movie(request: JsonRequest, movie_id: str) -> Answer:
+    """Give a movie this content; what is not stated becomes unknown."""
+    runtime, actor = await writer_for(request)
+    ref, version = parse_ref(movie_id), if_match(request)
+    plain, _ = await json_body(request, _JSON)
+    content = parse_content(plain)
+    return _written(runtime, await in_write_thread(runtime, lambda: movies.replace(ref, content, actor, version)))
+
+
+@patch(
+    "/v1/movies/{movie_id:str}",
+    opt=operation(
+        "Change a movie",
+        path=MOVIE_ID,
+        headers=(IF_MATCH,),
+        body="MoviePatch",
+        body_types=(_MERGE_PATCH, _JSON),
+        answers={200: "MovieDocument"},
+        problems=(400, 404, 409, 410, 412, 413, 415, 422, 428),
+        writes=True,
+    ),
+)
+async def patch_movie(request: JsonRequest, movie_id: str) -> Answer:
+    """Apply a JSON merge patch: what is stated is changed, null makes it unknown."""
+    runtime, actor = await writer_for(request)
+    ref, version = parse_ref(movie_id), if_match(request)
+    plain, _ = await json_body(request, _MERGE_PATCH, _JSON)
+    return _written(runtime, await in_write_thread(runtime, lambda: movies.patch(ref, plain, actor, version)))
+
+
+@delete(
+    "/v1/movies/{movie_id:str}",
+    status_code=200,  # what Litestar would send; the Answer says 204 itself
+    opt=operation(
+        "Delete a movie",
+        path=MOVIE_ID,
+        headers=(IF_MATCH,),
+        answers={204: None},
+        problems=(400, 404, 410, 412, 428),
+        writes=True,
+    ),
+)
+async def delete_movie(request: JsonRequest, movie_id: str) -> Answer:
+    """Delete a movie; its address answers 410 from now on."""
+    runtime, actor = await writer_for(request)
+    ref, version = parse_ref(movie_id), if_match(request)
+    return _written(runtime, await in_write_thread(runtime, lambda: movies.delete(ref, actor, version)))
+
+
+def _written(runtime: Runtime, written: Written) -> Answer:
+    headers: Headers = [(b"matinee-position", b"%d" % written.position)]
+    document = written.document
+    if document is None:
+        return Answer(204, b"", headers)
+    tag, updated_at_s = etag(document.version, document.position), int(document.updated_at.timestamp())
+    return Answer(200, encode_body(document), headers + validators(runtime.config, tag, updated_at_s))
+
+
+HANDLERS = [create_movie, merge_movie, replace_movie, patch_movie, delete_movie]

@@ -1,0 +1,62 @@
+"""The fynd format: a JSON array of {"99popularity", "director", "genre", "imdb_score", "name"}.
+
+Its records have no id and its quirks are kept out here: genres with blanks around them, whole numbers written as 83.0, and names
+that occur twice for different films, which their directors tell apart. Called by cli.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any
+
+import msgspec
+
+from matinee.domain.ids import fynd_id
+from matinee.domain.movie import parse_content
+from matinee.errors import InvalidBody, OperatorError
+from matinee.importers.importing import Rejected
+from matinee.write.batches import Record
+
+MAX_BYTES = 64 * 1024 * 1024  # an array must be held as a whole; bigger catalogues come as NDJSON
+_STATED = frozenset({"ids", "title", "genres", "directors", "rating", "popularity"})
+_FIELDS = {"99popularity", "director", "genre", "imdb_score", "name"}
+
+
+def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
+    """Yield a record for each element, or why there is none; "line" counts the elements from 1.
+
+    Raises: OperatorError when the file is no JSON array, or too large for one.
+    """
+    text = stream.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise OperatorError(f"The array is larger than {MAX_BYTES} bytes; bring it as NDJSON: `matinee import ndjson PATH`.")
+    try:
+        elements = msgspec.json.decode(text, type=list[Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise OperatorError(f"This is not a JSON array of fynd records: {error}.") from error
+    for number, element in enumerate(elements, start=1):
+        yield _record(number, element)
+
+
+def _record(number: int, element: Any) -> Record | Rejected:
+    try:
+        return Record(number, parse_content(_nested(element)), _STATED)
+    except InvalidBody as error:
+        reason = "; ".join(f"{fault.pointer or 'record'}: {fault.detail}" for fault in error.faults) or error.detail
+        return Rejected(number, reason, str(element)[:200])
+
+
+def _nested(element: Any) -> dict[str, Any]:
+    if not isinstance(element, dict) or not isinstance(element.get("name"), str):
+        raise InvalidBody("a fynd record is an object with a name")
+    if unknown := sorted(element.keys() - _FIELDS):
+        raise InvalidBody(f"a fynd record has no field {unknown[0]!r}")
+    director = element.get("director")
+    return {
+        "ids": {"fynd": fynd_id(element["name"], director if isinstance(director, str) else "").value},
+        "title": element["name"],
+        "directors": [{"name": director.strip()}] if isinstance(director, str) and director.strip() else [],
+        "genres": [name.strip() if isinstance(name, str) else name for name in element.get("genre") or []],
+        "rating": {"average": element.get("imdb_score")},
+        "popularity": element.get("99popularity"),
+    }

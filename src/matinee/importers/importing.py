@@ -1,0 +1,107 @@
+"""Run an import: records in batches to the write path, rejected ones into a file, progress to whoever watches.
+
+Called by cli. Each batch is one transaction, so a kill in the middle leaves whole batches, and the same command again
+finishes the job: what is there already is found unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from matinee.write import batches
+from matinee.write.batches import Record
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that was not imported: where it stands, why, and its beginning."""
+
+    line: int
+    reason: str
+    record: str
+
+
+@dataclass
+class Report:
+    """What an import has done so far."""
+
+    read: int = 0
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    rejected_file: str | None = None
+
+
+def run(
+    records: Iterable[Record | Rejected],
+    *,
+    actor: str,
+    batch_rows: int,
+    rejected_path: Path,
+    watch: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Import the records and return what was done; the file of rejected ones is made only when there are some."""
+    report = Report()
+    rejections = _Rejections(rejected_path, report)
+    try:
+        for batch in _batched(records, batch_rows, rejections):
+            outcome = batches.write(batch, actor)
+            report.read += len(batch)
+            report.added += outcome.added
+            report.changed += outcome.changed
+            report.unchanged += outcome.unchanged
+            for record, reason in outcome.rejected:
+                rejections.add(Rejected(record.line, reason, record.content.title))
+            watch(report)
+    finally:
+        rejections.close()
+    return report
+
+
+def _batched(
+    records: Iterable[Record | Rejected], batch_rows: int, rejections: _Rejections
+) -> Iterator[list[Record]]:
+    """Yield batches in which no movie stands twice: a record must meet what an earlier one of the same movie wrote."""
+    batch: list[Record] = []
+    seen: set[object] = set()
+    for record in records:
+        if isinstance(record, Rejected):
+            rejections.add(record, read=True)
+            continue
+        identity = record.identity()
+        if len(batch) == batch_rows or not seen.isdisjoint(identity):
+            yield batch
+            batch, seen = [], set()
+        batch.append(record)
+        seen.update(identity)
+    if batch:
+        yield batch
+
+
+class _Rejections:
+    """The file of rejected records, one JSON object a line."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self._path, self._report = path, report
+        self._file: BinaryIO | None = None
+
+    def add(self, rejected: Rejected, *, read: bool = False) -> None:
+        """Write a rejected record down; `read` says that it has not been counted as read yet."""
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("wb")
+            self._report.rejected_file = str(self._path)
+        self._file.write(msgspec.json.encode(rejected) + b"\n")
+        self._report.rejected += 1
+        self._report.read += read
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()

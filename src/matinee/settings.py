@@ -1,0 +1,87 @@
+"""Django's settings, derived from Config. Django reads this module by name when runtime sets it up; nobody else imports it.
+
+Django serves the admin and owns models and migrations. It talks to the leader only.
+"""
+
+from __future__ import annotations
+
+from matinee import config as matinee_config
+
+_config = matinee_config.load()
+
+SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed before `matinee up` or SECRET_KEY made one"
+DEBUG = False
+ALLOWED_HOSTS = list(_config.allowed_hosts)
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "matinee.http.admin.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "matinee.storage.apps.StorageConfig",
+    "matinee.http.admin.apps.AdminPagesConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # OTP
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _config.database_path,
+        "OPTIONS": {
+            # A transaction takes the one write lock when it begins: taking it later, after a read, could only fail.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": _config.busy_timeout_ms / 1000,
+            # NORMAL with a write-ahead log survives a killed process; FULL survives a power cut too, and an acknowledged
+            # write must be on disk.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
+        },
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+STATIC_URL = "/static/"
+LOGIN_REDIRECT_URL = "/admin/"
+SESSION_COOKIE_NAME = "matinee_session"
+CSRF_COOKIE_NAME = "matinee_csrf"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.production
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _config.production else None
+SECURE_REFERRER_POLICY = "same-origin"
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a movie of 1,000 credits is a form of 7,000 fields
+LOGGING_CONFIG = None
+UNFOLD = {
+    "SITE_TITLE": "Matinee",
+    "SITE_HEADER": "Matinee",
+    "SITE_SUBHEADER": "Movie catalogue",
+    "SITE_URL": "/docs",
+    "SHOW_HISTORY": False,
+}

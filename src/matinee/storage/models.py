@@ -1,0 +1,268 @@
+"""The tables. Normalised rows are what admins edit; the read model beside them is what readers get, written in the same commit.
+
+Called by the writer (which alone may change rows), by migrations and by the admin's lists. The read path never imports this
+module: it sends the named SQL of queries/ instead.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+
+class LogHead(models.Model):
+    """One row: the newest position of the log of changes, and the last ids given out.
+
+    A writer locks this row before it does anything else and keeps it until it commits, so positions rise in commit order on
+    every engine, and a rolled-back transaction gives them back. Ids are taken here and not from sequences, because an
+    import may bring its own ids, and an id must never be given twice.
+    """
+
+    position = models.BigIntegerField(default=0)
+    last_movie_id = models.BigIntegerField(default=0)
+    last_person_id = models.BigIntegerField(default=0)
+    last_facet_id = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "log_head"
+
+
+class Change(models.Model):
+    """One committed change of one movie, person, genre or key. Grows with every write; never updated."""
+
+    position = models.BigIntegerField(primary_key=True)
+    subject = models.CharField(max_length=12, default="movie")
+    subject_id = models.BigIntegerField()
+    kind = models.CharField(max_length=12)
+    version = models.BigIntegerField()
+    actor = models.CharField(max_length=200)
+    at = models.DateTimeField()
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "change"
+        ordering = ("-position",)
+        indexes = (models.Index(fields=("subject", "subject_id", "position"), name="change_subject"),)
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.subject} {self.subject_id} {self.kind}"
+
+
+class Movie(models.Model):
+    """One live movie as it is edited. A deleted or merged one leaves a tombstone and its last content in the log."""
+
+    id = models.BigAutoField(primary_key=True)
+    version = models.BigIntegerField(default=1)
+    position = models.BigIntegerField(default=0)
+    title = models.CharField(max_length=500)
+    original_title = models.CharField(max_length=500, null=True, blank=True)
+    year = models.IntegerField(null=True, blank=True)
+    released = models.DateField(null=True, blank=True)
+    runtime_min = models.IntegerField(null=True, blank=True)
+    overview = models.TextField(null=True, blank=True)
+    tagline = models.CharField(max_length=500, null=True, blank=True)
+    certificate = models.CharField(max_length=40, null=True, blank=True)
+    rating_average = models.FloatField(null=True, blank=True)
+    rating_votes = models.BigIntegerField(null=True, blank=True)
+    critics_score = models.IntegerField(null=True, blank=True)
+    critics_average = models.FloatField(null=True, blank=True)
+    critics_reviews = models.BigIntegerField(null=True, blank=True)
+    critics_metascore = models.IntegerField(null=True, blank=True)
+    popularity = models.FloatField(null=True, blank=True)
+    box_office_usd = models.BigIntegerField(null=True, blank=True)
+    oscars = models.IntegerField(null=True, blank=True)
+    poster = models.CharField(max_length=1000, null=True, blank=True)
+    title_fold = models.CharField(max_length=200, db_index=True)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "movie"
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.year})" if self.year else self.title
+
+
+class ExternalIdRow(models.Model):
+    """A movie's id in another catalogue. It may belong to a tombstone, so it has no foreign key."""
+
+    scheme = models.CharField(max_length=12)
+    value = models.CharField(max_length=200)
+    movie_id = models.BigIntegerField(db_index=True)
+
+    class Meta:
+        db_table = "external_id"
+        constraints = (models.UniqueConstraint(fields=("scheme", "value"), name="external_id_once"),)
+
+
+class Person(models.Model):
+    """One person. Sources give names only, so people of the same name are one person until an admin parts them."""
+
+    id = models.BigAutoField(primary_key=True)
+    version = models.BigIntegerField(default=1)
+    name = models.CharField(max_length=300, db_index=True)
+    name_fold = models.CharField(max_length=300, db_index=True)
+
+    class Meta:
+        db_table = "person"
+        verbose_name_plural = "people"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Credit(models.Model):
+    """One person's part in one movie. Thirteen a movie on average."""
+
+    ROLES = (("director", "director"), ("writer", "writer"), ("cast", "cast"))
+
+    movie = models.ForeignKey(Movie, on_delete=models.CASCADE, db_constraint=False)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, db_index=False)
+    role = models.CharField(max_length=8, choices=ROLES)
+    place = models.IntegerField(default=0)
+    character = models.CharField(max_length=300, null=True, blank=True)
+    billing = models.IntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "credit"
+        indexes = (models.Index(fields=("person", "role", "movie"), name="credit_person"),)
+
+
+class Facet(models.Model):
+    """A genre, language, country or company, with the number of its movies kept in the same commit as they are."""
+
+    KINDS = (("genre", "genre"), ("language", "language"), ("country", "country"), ("company", "company"))
+
+    id = models.BigAutoField(primary_key=True)
+    version = models.BigIntegerField(default=1)
+    kind = models.CharField(max_length=8, choices=KINDS)
+    name = models.CharField(max_length=300)
+    name_fold = models.CharField(max_length=300)
+    movies = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "facet"
+        constraints = (models.UniqueConstraint(fields=("kind", "name_fold"), name="facet_once"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Genre(Facet):
+    """The genres among the facets, for the admin."""
+
+    class Meta:
+        proxy = True
+
+
+class MovieFacet(models.Model):
+    """One movie's genre, language, country or company, with copies of the movie's sort keys.
+
+    The copies let each order of one genre be one index range, however many movies it has and however deep the page is.
+    """
+
+    facet = models.ForeignKey(Facet, on_delete=models.PROTECT, db_index=False)
+    movie = models.ForeignKey(Movie, on_delete=models.CASCADE, db_constraint=False)
+    place = models.IntegerField(default=0)
+    popularity_key = models.FloatField()
+    rating_key = models.IntegerField()
+    votes_key = models.BigIntegerField()
+    year_key = models.IntegerField()
+
+    class Meta:
+        db_table = "movie_facet"
+        constraints = (models.UniqueConstraint(fields=("facet", "movie"), name="movie_facet_once"),)
+        indexes = (
+            models.Index(fields=("facet", "popularity_key", "movie"), name="facet_popularity"),
+            models.Index(fields=("facet", "rating_key", "movie"), name="facet_rating"),
+            models.Index(fields=("facet", "votes_key", "movie"), name="facet_votes"),
+            models.Index(fields=("facet", "year_key", "movie"), name="facet_year"),
+        )
+
+
+class MovieDocument(models.Model):
+    """The read model: one live movie as bytes, with the keys that lists sort and filter by."""
+
+    movie_id = models.BigIntegerField(primary_key=True)
+    version = models.BigIntegerField()
+    position = models.BigIntegerField()
+    updated_at_s = models.BigIntegerField()
+    popularity_key = models.FloatField()
+    rating_key = models.IntegerField()
+    votes_key = models.BigIntegerField()
+    year_key = models.IntegerField()
+    runtime_key = models.IntegerField()
+    title_key = models.CharField(max_length=200)
+    search_rank = models.BigIntegerField()
+    card = models.BinaryField()
+    body = models.BinaryField()
+
+    class Meta:
+        db_table = "movie_document"
+        indexes = (
+            models.Index(fields=("position",), name="document_position"),
+            models.Index(fields=("popularity_key", "movie_id"), name="document_popularity"),
+            models.Index(fields=("rating_key", "movie_id"), name="document_rating"),
+            models.Index(fields=("votes_key", "movie_id"), name="document_votes"),
+            models.Index(fields=("year_key", "movie_id"), name="document_year"),
+            models.Index(fields=("title_key", "movie_id"), name="document_title"),
+            models.Index(fields=("year_key", "popularity_key", "movie_id"), name="document_year_popularity"),
+        )
+
+
+class Tombstone(models.Model):
+    """What is left of a movie that was deleted, or merged into another one."""
+
+    movie_id = models.BigIntegerField(primary_key=True)
+    position = models.BigIntegerField()
+    merged_into = models.BigIntegerField(null=True, db_index=True)
+
+    class Meta:
+        db_table = "tombstone"
+
+
+class ApiKey(models.Model):
+    """One key of a machine client. The key itself is not stored: a random 256-bit secret needs only a fast hash."""
+
+    SCOPES = (("read", "read"), ("write", "write"))
+
+    id = models.BigAutoField(primary_key=True)
+    version = models.BigIntegerField(default=1)
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, unique=True)
+    digest = models.CharField(max_length=64, unique=True)
+    scope = models.CharField(max_length=8, choices=SCOPES)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "api_key"
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+
+class IdempotentAnswer(models.Model):
+    """The answer to a POST that carried an Idempotency-Key; kept for 24 hours, deleted by later ones."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    request_digest = models.CharField(max_length=64)
+    answer = models.JSONField()
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "idempotent_answer"
+
+
+class OneTimePassword(models.Model):
+    """A user's password that was printed and must be changed at the first sign-in.
+
+    It holds the hash of that password: as soon as the user's own hash differs, it has been changed.
+    """
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True)
+    password_hash = models.CharField(max_length=200)
+
+    class Meta:
+        db_table = "one_time_password"

@@ -1,0 +1,199 @@
+"""Compose the statement of one page of a list or a search from the named SQL. No I/O: text and values in, text and values out.
+
+Called by the readers. A page is always one index range that ends after its rows:
+- along the index of an order, checking the conditions on the way;
+- along the index of the same order within one facet, when a genre, language or country is asked for;
+- over the few movies that a person or a rare facet has, which are sorted.
+Which of the three depends on the number of movies that a facet has, not on a guess: the walk along an order would
+meet a rare genre only once in many thousand rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from matinee.domain import search
+from matinee.domain.ids import ExternalId, MovieRef
+from matinee.domain.query import FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
+from matinee.domain.ranking import UNKNOWN
+from matinee.storage.sql import named_queries
+
+# A facet with at most this many movies is sorted; with more, an order is walked and meets one of them often enough.
+FEW_ROWS = 2_000
+
+KEYS = {
+    "popularity": "popularity_key",
+    "rating": "rating_key",
+    "votes": "votes_key",
+    "year": "year_key",
+    "title": "title_key",
+    "added": "movie_id",
+}
+_NEVER_UNKNOWN = ("title", "added")
+_IN_FACET = frozenset(KEYS) - {"title"}
+
+# (kind, folded name) -> (facet's id, number of its movies)
+FacetDirectory = dict[tuple[str, str], tuple[int, int]]
+
+
+@dataclass
+class Statement:
+    """SQL with named places, and what stands in them."""
+
+    text: str
+    values: dict[str, Any]
+
+
+def facet_ids(facets: tuple[FacetFilter, ...], directory: FacetDirectory) -> list[list[int]] | None:
+    """Return the ids of each facet filter's choices; None when one of them has none, so that nothing can match."""
+    groups = [[directory[item.kind, name][0] for name in item.names if (item.kind, name) in directory] for item in facets]
+    return None if any(not group for group in groups) else groups
+
+
+def _person(index: int, item: PersonFilter, values: dict[str, Any]) -> dict[str, str]:
+    name = f"person_{index}"
+    values[name] = item.person
+    which = "person_by_id" if isinstance(item.person, int) else "person_by_name"
+    return {
+        "people": named_queries()[which].format(name=name),
+        "role": f" AND c.role = '{item.role}'" if item.role else "",
+    }
+
+
+def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
+    values.update(filters.bounds)
+    return [named_queries()[name] for name, _ in filters.bounds]
+
+
+def _in(ids: list[int]) -> dict[str, str]:
+    return {"facets": ", ".join(map(str, ids))}
+
+
+def list_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
+    """Return the statement of a page of a list; None when nothing can match."""
+    sql, values = named_queries(), {"limit": query.limit + 1}
+    groups = facet_ids(query.filters.facets, directory)
+    if groups is None:
+        return None
+    people = [_person(index, item, values) for index, item in enumerate(query.filters.people)]
+    conditions = _bounds(query.filters, values)
+    base, fills = "page_by_order", {}
+    if people:
+        base, fills = "page_by_few", {"few": sql["few_by_person"].format(**people.pop(0))}
+    elif groups:
+        base, fills, groups = _drive_by_facet(groups, query, directory, values)
+    conditions += [sql["has_facet"].format(**_in(ids)) for ids in groups]
+    conditions += [sql["has_person"].format(**person) for person in people]
+    return _ordered(sql[base], fills, conditions, query.sort, after, values, "f" if base == "page_by_facet" else "d")
+
+
+def _drive_by_facet(
+    groups: list[list[int]], query: ListQuery, directory: FacetDirectory, values: dict[str, Any]
+) -> tuple[str, dict[str, str], list[list[int]]]:
+    """Choose how the rarest facet filter is walked; return the base, what fills it, and the filters that are left."""
+    sizes = dict(directory.values())
+    rarest = min(groups, key=lambda ids: sum(sizes[facet_id] for facet_id in ids))
+    rest = [ids for ids in groups if ids is not rarest]
+    if len(rarest) == 1 and query.sort.name in _IN_FACET:
+        values["driver"] = rarest[0]
+        return "page_by_facet", {}, rest
+    if sum(sizes[facet_id] for facet_id in rarest) <= FEW_ROWS:
+        return "page_by_few", {"few": named_queries()["few_by_facets"].format(**_in(rarest))}, rest
+    return "page_by_order", {}, groups
+
+
+def _ordered(
+    base: str,
+    fills: dict[str, str],
+    conditions: list[str],
+    sort: Sort,
+    after: tuple[Any, ...] | None,
+    values: dict[str, Any],
+    table: str,
+) -> Statement:
+    """Return the base with its order, its conditions and the key after which it goes on."""
+    key, direction = KEYS[sort.name], "DESC" if sort.descending else "ASC"
+    if after is not None:
+        values["after_key"], values["after_id"] = after
+        compare = "<" if sort.descending else ">"
+        conditions = [*conditions, f"({table}.{key}, {table}.movie_id) {compare} (:after_key, :after_id)"]
+
+    def part(*more: str) -> str:
+        where = " AND ".join([*conditions, *more]) or "TRUE"
+        return base.format(key=key, direction=direction, where=where, **fills)
+
+    if sort.descending or sort.name in _NEVER_UNKNOWN:
+        return Statement(part(), values)
+    # Unknown keys are below all known ones, and yet come last: upwards, the known range is read first, then the unknown.
+    unknown = part(f"{table}.{key} = {UNKNOWN}")
+    if after is not None and after[0] == UNKNOWN:
+        return Statement(unknown, values)
+    if after is not None:
+        conditions.pop()
+        unknown = part(f"{table}.{key} = {UNKNOWN}")
+        conditions.append(f"({table}.{key}, {table}.movie_id) > (:after_key, :after_id)")
+    known = part(f"{table}.{key} >= 0")
+    return Statement(f"SELECT * FROM ({known}) UNION ALL SELECT * FROM ({unknown}) LIMIT :limit", values)
+
+
+def ids_statement(refs: tuple[MovieRef, ...], filters: Filters, directory: FacetDirectory) -> Statement | None:
+    """Return the statement that finds these movies, in the order asked; `:refs` is left to the reader to encode."""
+    sql, values = named_queries(), {"refs": [_asked(ref) for ref in refs]}
+    groups = facet_ids(filters.facets, directory)
+    if groups is None:
+        return None
+    conditions = _bounds(filters, values)
+    conditions += [sql["has_facet"].format(**_in(ids)) for ids in groups]
+    people = [_person(index, item, values) for index, item in enumerate(filters.people)]
+    conditions += [sql["has_person"].format(**person) for person in people]
+    return Statement(sql["page_by_ids"].format(where=" AND ".join(conditions) or "TRUE"), values)
+
+
+def _asked(ref: MovieRef) -> dict[str, Any]:
+    return {"s": ref.scheme, "v": ref.value} if isinstance(ref, ExternalId) else {"i": ref}
+
+
+def search_statement(query: SearchQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
+    """Return the statement of a page of a search: its tiers, best first, from the one that the page before ended in."""
+    words, groups = search.words_of(query.q), facet_ids(query.filters.facets, directory)
+    if not words.forms or groups is None:
+        return None
+    sql, values = named_queries(), {"limit": query.limit + 1}
+    conditions = _bounds(query.filters, values)
+    people = [_person(index, item, values) for index, item in enumerate(query.filters.people)]
+    conditions += [sql["has_person"].format(**person) for person in people]
+    where = " AND ".join(conditions) or "TRUE"
+    return _tiered(search.tiers(words, groups, query.year), where, after, values)
+
+
+def titles_statement(q: str, limit: int) -> Statement | None:
+    """Return the statement of the titles that are suggested for what has been typed so far."""
+    words = search.words_of(q)
+    if not words.forms:
+        return None
+    return _tiered(search.tiers(words, [], None, titles_only=True), "TRUE", None, {"limit": limit})
+
+
+def _tiered(tiers: list[str], where: str, after: tuple[Any, ...] | None, values: dict[str, Any]) -> Statement:
+    first, rank = after or (0, -1)
+    parts = []
+    for tier in range(first, len(tiers)):
+        values[f"match_{tier}"] = tiers[tier]
+        values[f"after_{tier}"] = rank if tier == first else -1
+        parts.append(named_queries()["search_tier"].format(tier=tier, where=where))
+    return Statement(" UNION ALL ".join(parts) + " LIMIT :limit", values)
+
+
+def people_statement(q: str, limit: int) -> Statement | None:
+    """Return the statement of the people that are suggested for what has been typed so far."""
+    words = search.words_of(q)
+    if not words.forms:
+        return None
+    values: dict[str, Any] = {"match": search.people_match(words), "limit": limit}
+    names = []
+    for index, word in enumerate(words.apart):
+        # Folded words hold letters and digits only, so nothing in them means anything to LIKE.
+        values[f"word_{index}"] = f"% {word}%" if index == len(words.apart) - 1 else f"% {word} %"
+        names.append(f"' ' || p.name_fold || ' ' LIKE :word_{index}")
+    return Statement(named_queries()["suggest_people"].format(where=" AND ".join(names)), values)

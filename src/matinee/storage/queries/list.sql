@@ -1,0 +1,77 @@
+-- Pages of cards. A page starts at one of the bases, takes the conditions that the query states, and goes on from a key.
+-- {key} is a sort key's column, {direction} ASC or DESC, {where} the conditions: all of them our own text, never a caller's.
+
+-- name: page_by_order
+-- A page along the index of one order.
+SELECT d.movie_id, d.{key} AS sort_key, d.card, d.updated_at_s FROM movie_document d
+WHERE {where} ORDER BY d.{key} {direction}, d.movie_id {direction} LIMIT :limit
+
+-- name: page_by_facet
+-- A page along the index of one order of one facet.
+SELECT f.movie_id, f.{key} AS sort_key, d.card, d.updated_at_s FROM movie_facet f CROSS JOIN movie_document d ON d.movie_id = f.movie_id
+WHERE f.facet_id = :driver AND {where} ORDER BY f.{key} {direction}, f.movie_id {direction} LIMIT :limit
+
+-- name: page_by_few
+-- A page of the few movies that a rare facet or a person has, sorted on the way.
+SELECT d.movie_id, d.{key} AS sort_key, d.card, d.updated_at_s FROM ({few}) few CROSS JOIN movie_document d ON d.movie_id = few.movie_id
+WHERE {where} ORDER BY d.{key} {direction}, d.movie_id {direction} LIMIT :limit
+
+-- name: page_by_ids
+-- The movies of these ids in the order asked; a merged id stands for the movie that it was merged into.
+SELECT min(asked.key) AS place, d.movie_id, d.card, d.updated_at_s FROM json_each(:refs) AS asked
+LEFT JOIN external_id e ON e.scheme = asked.value ->> 's' AND e.value = asked.value ->> 'v'
+LEFT JOIN tombstone t ON t.movie_id = coalesce(e.movie_id, asked.value ->> 'i')
+CROSS JOIN movie_document d ON d.movie_id = coalesce(t.merged_into, e.movie_id, asked.value ->> 'i')
+WHERE {where} GROUP BY d.movie_id ORDER BY place
+
+-- name: has_facet
+-- Condition: the movie has one of these facets.
+EXISTS (SELECT 1 FROM movie_facet mf WHERE mf.movie_id = d.movie_id AND mf.facet_id IN ({facets}))
+
+-- name: has_person
+-- Condition: this person made or played in the movie.
+EXISTS (SELECT 1 FROM credit c WHERE c.movie_id = d.movie_id AND c.person_id IN ({people}){role})
+
+-- name: few_by_facets
+-- The movies that have one of these facets.
+SELECT DISTINCT movie_id FROM movie_facet WHERE facet_id IN ({facets})
+
+-- name: few_by_person
+-- The movies that this person made or played in.
+SELECT DISTINCT c.movie_id FROM credit c WHERE c.person_id IN ({people}){role}
+
+-- name: person_by_id
+-- A person as a filter names one by id.
+:{name}
+
+-- name: person_by_name
+-- The people as a filter names them, by folded name.
+SELECT p.id FROM person p WHERE p.name_fold = :{name}
+
+-- name: year
+-- Condition: made in this year.
+d.year_key = :year
+
+-- name: year_from
+-- Condition: made in this year or later.
+d.year_key >= :year_from
+
+-- name: year_to
+-- Condition: made in this year or earlier, and the year is known.
+d.year_key BETWEEN 0 AND :year_to
+
+-- name: rating_min
+-- Condition: an average rating of at least this, in thousandths.
+d.rating_key >= :rating_min
+
+-- name: votes_min
+-- Condition: at least this many votes.
+d.votes_key >= :votes_min
+
+-- name: runtime_min
+-- Condition: at least this many minutes long.
+d.runtime_key >= :runtime_min
+
+-- name: runtime_max
+-- Condition: at most this many minutes long, and the length is known.
+d.runtime_key BETWEEN 0 AND :runtime_max

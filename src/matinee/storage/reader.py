@@ -1,0 +1,97 @@
+"""The protocol of a reader: one copy of the catalogue that answers reads. SQLite's is sqlite.py; memory.py is for tests.
+
+Called by the read room, which never asks which engine answers. Values are plain: bytes, numbers, texts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from matinee.domain.ids import MovieRef
+from matinee.domain.query import ListQuery, SearchQuery
+from matinee.domain.representation import Representation, Tombstone
+
+
+class CardRows(NamedTuple):
+    """Cards in order, and the sort keys after which the next page begins (None: there is no next page).
+
+    `updated_at_s` is when the movie on the page that changed last did so, 0 on an empty page.
+    """
+
+    cards: list[bytes]
+    after: tuple[Any, ...] | None
+    updated_at_s: int = 0
+
+
+class PersonRow(NamedTuple):
+    """A person."""
+
+    id: int
+    name: str
+
+
+class GenreRow(NamedTuple):
+    """A genre with the number of its movies."""
+
+    id: int
+    name: str
+    movies: int
+
+
+class ChangeRow(NamedTuple):
+    """One entry of the log of changes, as readers may see it: no actor, no old values."""
+
+    position: int
+    subject: str
+    subject_id: int
+    kind: str
+    version: int
+    at: str
+    fields: list[str]
+    into: int | None
+
+
+class KeyRow(NamedTuple):
+    """An API key that is not revoked."""
+
+    id: int
+    name: str
+    prefix: str
+    scope: str
+
+
+class Reader(Protocol):
+    """One copy of the catalogue. Every method is one statement, except where it says otherwise.
+
+    Raises: NoReaderAvailable when the copy cannot answer.
+    """
+
+    async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
+        """Return a movie's bytes, or what is left of it, or None when there never was one."""
+
+    async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
+        """Return one page of a list."""
+
+    async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
+        """Return one page of a search, best first."""
+
+    async def suggest(self, q: str, limit: int) -> tuple[list[bytes], list[PersonRow]]:
+        """Return titles (as cards) and people that begin like this; 2 statements."""
+
+    async def person(self, person_id: int) -> PersonRow | None:
+        """Return a person."""
+
+    async def genres(self) -> list[GenreRow]:
+        """Return the genres by name."""
+
+    async def changes(self, since: int, limit: int) -> list[ChangeRow]:
+        """Return the next changes after a position."""
+
+    async def position(self) -> int:
+        """Return the newest position of this copy."""
+
+    async def api_key(self, digest: str) -> KeyRow | None:
+        """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
+
+    async def close(self) -> None:
+        """Give the connection back."""

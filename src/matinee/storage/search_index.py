@@ -1,0 +1,64 @@
+"""The full-text index (SQLite's FTS5): what is written into it. What is asked of it stands in domain/search.py.
+
+Called by documents.py, in the writer's transaction. A row's number is the movie's search rank, so that matches come in order of
+popularity; when a movie's popularity changes, its row moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from matinee.domain.movie import MovieDocument
+from matinee.domain.ranking import search_rank
+from matinee.domain.search import TITLE_END, facet_token, year_token
+from matinee.domain.text import fold, fold_joined
+from matinee.storage.bulk import delete_rows, insert_rows
+from matinee.storage.rows import facet_fold, facets_of
+
+# The schema: run by the first migration, and asked for by `matinee doctor`. The text is folded by us, so the tokenizer only parts
+# words. The prefix indexes serve search-as-you-type: one letter of a million titles would else merge half of the index.
+CREATE = (
+    "CREATE VIRTUAL TABLE movie_search USING fts5("
+    "title, original, title_joined, original_joined, people, facets, "
+    "tokenize = \"unicode61 remove_diacritics 0\", prefix = '1 2 3')"
+)
+_COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "facets")
+
+
+def add(documents: Collection[MovieDocument], facet_ids: dict[tuple[str, str], int]) -> None:
+    """Index these movies, none of which is in the index."""
+    insert_rows("movie_search", _COLUMNS, [_row(document, facet_ids) for document in documents])
+
+
+def remove(ranks: Collection[int]) -> None:
+    """Take the rows of these search ranks out."""
+    delete_rows("movie_search", "rowid", ranks)
+
+
+def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, str, str, str, str, str, str]:
+    title, original = document.title, document.original_title or ""
+    return (
+        search_rank(document.popularity, document.id),
+        _ended(fold(title)),
+        _ended(fold(original)),
+        _ended(fold_joined(title)) if fold_joined(title) != fold(title) else "",
+        _ended(fold_joined(original)) if fold_joined(original) != fold(original) else "",
+        " ".join(_people(document)),
+        " ".join(_facets(document, facet_ids)),
+    )
+
+
+def _ended(text: str) -> str:
+    return f"{text} {TITLE_END}" if text else ""
+
+
+def _people(document: MovieDocument) -> Iterable[str]:
+    for name in dict.fromkeys(person.name for person in (*document.directors, *document.writers, *document.cast)):
+        yield from dict.fromkeys((fold(name), fold_joined(name)))
+
+
+def _facets(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> Iterable[str]:
+    if document.year is not None:
+        yield year_token(document.year)
+    for kind, names in facets_of(document):
+        yield from (facet_token(facet_ids[kind, facet_fold(name)]) for name in names)

@@ -1,0 +1,70 @@
+"""API keys: made, shown once, revoked, and when they were last used. Called by the admin, cli and http.
+
+A key is `matinee_` + a public prefix + a random 256-bit secret. Only its SHA-256 is stored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from matinee.errors import InvalidBody, NotFound
+from matinee.storage import models
+from matinee.storage.writer import Leader
+
+SCOPES = ("read", "write")
+
+_leader = Leader()
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key that was just made; `text` is not kept anywhere."""
+
+    id: int
+    prefix: str
+    text: str
+
+
+def create(name: str, scope: str, actor: str) -> NewKey:
+    """Make a key. Raises: InvalidBody for a scope that there is not, or an empty name."""
+    if scope not in SCOPES:
+        raise InvalidBody(f"Scope {scope!r} is not one of {', '.join(SCOPES)}.")
+    if not name.strip() or len(name) > 100:
+        raise InvalidBody("A key's name has 1 to 100 characters; say who will use it.")
+    prefix = secrets.token_hex(4)
+    text = f"matinee_{prefix}_{secrets.token_urlsafe(32)}"
+    with _leader.transaction(actor) as work:
+        key = models.ApiKey.objects.create(
+            name=name.strip(), prefix=prefix, digest=_digest(text), scope=scope, created_at=work.now
+        )
+        work.note("key", key.id, "created", 1, {"name": key.name, "scope": scope})
+    return NewKey(key.id, prefix, text)
+
+
+def revoke(prefix: str, actor: str) -> None:
+    """Revoke a key at once; revoking it again changes nothing. Raises: NotFound."""
+    with _leader.transaction(actor) as work:
+        key = models.ApiKey.objects.filter(prefix=prefix).first()
+        if key is None:
+            raise NotFound(f"There is no key {prefix!r}; see `matinee key list`.")
+        if key.revoked_at is None:
+            key.revoked_at, key.version = work.now, key.version + 1
+            key.save()
+            work.note("key", key.id, "revoked", key.version, {"name": key.name})
+
+
+def keys() -> list[models.ApiKey]:
+    """Return all keys, newest first."""
+    return list(models.ApiKey.objects.order_by("-id"))
+
+
+def touch(key_id: int, at: dt.datetime) -> None:
+    """Remember when a key was last used. It is no change of the catalogue, so it takes no position."""
+    models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
