@@ -1,6 +1,6 @@
 """The settings table: every setting once, with its variable, default, unit and help.
 
-It feeds the defaults, the environment, `--help`, `matinee config`, docs/settings.md and the validation. Called by runtime and cli.
+It feeds the defaults, the environment, `matinee config`, docs/settings.md and the validation. Called by runtime and cli.
 Precedence: command line over environment over secret files in MATINEE_HOME over default.
 Standard variable names where they exist, else MATINEE_*; an unknown MATINEE_* is an error, because a misspelt setting that is
 silently ignored is found at night.
@@ -77,7 +77,10 @@ class Config:
     """The settings of one process. A field is a setting; its metadata is its row in the table."""
 
     home: Path = _setting(
-        "MATINEE_HOME", Path(platformdirs.user_data_dir("matinee")), _folder, "Folder of the catalogue, its secrets and its logs."
+        "MATINEE_HOME",
+        Path(platformdirs.user_data_dir("matinee")),
+        _folder,
+        "Folder of the catalogue, its secrets and its logs.",
     )
     env: str = _setting(
         "MATINEE_ENV", "development", _choice("development", "production"), "`production` demands SECRET_KEY and ALLOWED_HOSTS."
@@ -86,7 +89,11 @@ class Config:
         "DATABASE_URL", "", _sqlite_url, "Where the catalogue is; empty is the file catalogue.sqlite3 in MATINEE_HOME."
     )
     secret_key: str = _setting(
-        "SECRET_KEY", "", str, "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.", secret=True
+        "SECRET_KEY",
+        "",
+        str,
+        "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.",
+        secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
         "ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _names, "Host names that the admin answers to, parted by commas."
@@ -100,7 +107,12 @@ class Config:
     public_url: str = _setting(
         "MATINEE_PUBLIC_URL", "", _base_url, "Address under which clients see this service; empty is what each request says."
     )
-    access_log: bool = _setting("MATINEE_ACCESS_LOG", True, _flag, "Whether each request is logged.")
+    access_log: bool = _setting(
+        "MATINEE_ACCESS_LOG",
+        True,
+        _flag,
+        "Whether each request is logged.",
+    )
     public_reads: bool = _setting(
         "MATINEE_PUBLIC_READS", True, _flag, "Whether anybody may read; if not, reads need a key of scope read or write."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TextIO
 
 import msgspec
 import structlog
@@ -38,12 +38,12 @@ def setup(config: Config) -> None:
     logging.basicConfig(level=_LEVELS["warning"], stream=target, format="%(levelname)s %(name)s: %(message)s")
 
 
-def _target(config: Config) -> IO[str]:
+def _target(config: Config) -> TextIO:
     if not config.log_file:
         return sys.stderr
     # Line buffered and appended to: the workers share the file, and a line below 4 kB arrives whole.
     return Path(config.log_file).open("a", buffering=1, encoding="utf-8")
 
 
-def _as_json(event: Any, **options: Any) -> str:
+def _as_json(event: Any, **_: Any) -> str:
     return msgspec.json.encode(event, enc_hook=repr).decode()

@@ -1,6 +1,7 @@
 """Cursors: where the next page begins, opaque and signed, bound to the query that made it.
 
-Invariant: a cursor that this module accepts was made by this installation for the same filters and order. Called by the read path.
+Invariant: a cursor that this module accepts was made by this installation for the same filters and order.
+Called by the read path.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ from matinee.errors import Fault, InvalidBody
 _TEXT = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 _PROSE = r"^[^\x00-\x08\x0b-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x08\x0b-\x1f\x7f]*$"
 
+# What the patterns above have in common, as it stands in msgspec's messages.
+_NOT_VISIBLE = r"\\x7f]*[^\\s\\x00"
+
 Name = Annotated[str, Meta(max_length=300, pattern=_TEXT, examples=["Ridley Scott"])]
 Title = Annotated[str, Meta(max_length=500, pattern=_TEXT, examples=["Alien"])]
 Prose = Annotated[str, Meta(max_length=10_000, pattern=_PROSE)]
@@ -176,7 +179,6 @@ ADDED_FIELDS = frozenset({"id", "version", "position", "updated_at"})
 _FIELD_TYPES: dict[str, Any] = {item.name: item.type for item in structs.fields(MovieContent)}
 
 
-
 def known_ids(ids: Ids) -> list[ExternalId]:
     """Return the external ids that are stated, in the order of the schemes."""
     found = ((scheme, getattr(ids, scheme)) for scheme in external_ids.SCHEMES)
@@ -185,9 +187,7 @@ def known_ids(ids: Ids) -> list[ExternalId]:
 
 def content_of(document: MovieDocument) -> MovieContent:
     """Return what is stated in a document, without what the catalogue added."""
-    return msgspec.convert(
-        {name: getattr(document, name) for name in CONTENT_FIELDS}, MovieContent, from_attributes=True
-    )
+    return msgspec.convert({name: getattr(document, name) for name in CONTENT_FIELDS}, MovieContent, from_attributes=True)
 
 
 def tidy(content: MovieContent) -> MovieContent:
@@ -212,7 +212,7 @@ def parse_content(plain: Any) -> MovieContent:
     Raises: InvalidBody with one fault for each field that is wrong.
     """
     if not isinstance(plain, dict):
-        raise InvalidBody("A movie is a JSON object, as {\"title\": \"Alien\"}.", faults=(Fault("", "not an object"),))
+        raise InvalidBody('A movie is a JSON object, as {"title": "Alien"}.', faults=(Fault("", "not an object"),))
     stated = {key: value for key, value in plain.items() if key not in ADDED_FIELDS}
     faults = tuple(_faults(stated))
     if faults:
@@ -238,6 +238,8 @@ def _field_faults(name: str, value: Any, kind: Any) -> list[Fault]:
         converted = msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
+        if _NOT_VISIBLE in reason:
+            reason = "must not be blank and must not hold control characters"
         return [Fault(pointer(name) + path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/"), reason)]
     if name in PEOPLE_LISTS:
         return [

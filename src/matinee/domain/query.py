@@ -164,7 +164,7 @@ def group(pairs: Iterable[tuple[str, str]], allowed: tuple[Parameter, ...]) -> d
     for name, value in pairs:
         if name not in known:
             names = ", ".join(known) or "none here"
-            raise UnknownParameter(f"There is no parameter {name[:60]!r}{closest(name, known)} Known: {names}.")
+            raise UnknownParameter(f"There is no parameter {name[:60]!r}{closest(name, known) or '.'} Known: {names}.")
         if not value:
             raise InvalidParameter(f"{name} is empty; give it a value or leave it out.")
         values.setdefault(name, []).append(value)
@@ -252,7 +252,7 @@ def parse_sort(values: Values) -> Sort:
     # A bare + in a query string means a blank, and people write it bare.
     sign, name = (text[0].replace(" ", "+"), text[1:]) if text[0] in "+- " else ("", text)
     if name not in SORTS:
-        raise InvalidParameter(f"sort {text[:60]!r} is no order{closest(name, SORTS)} Orders: {', '.join(SORTS)}.")
+        raise InvalidParameter(f"sort {text[:60]!r} is no order{closest(name, SORTS) or '.'} Orders: {', '.join(SORTS)}.")
     return Sort(name, (sign or SORTS[name]) == "-")
 
 
@@ -284,5 +284,3 @@ def number(values: Values, name: str, kind: Callable[[str], Any] = int) -> Any:
     if value is None or not low <= value <= high:
         raise InvalidParameter(f"{name} {text[:60]!r} is not {what} from {low} to {high}.")
     return value
-
-

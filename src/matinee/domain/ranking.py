@@ -42,7 +42,7 @@ def search_rank(popularity: float | None, movie_id: int) -> int:
     stops after twenty, however common its words are, and the last row number is the keyset of the next page. The upper 31
     bits are the popularity (a float's bit pattern rises with a float that is not negative), the lower 32 the id.
     """
-    (bits,) = struct.unpack(">I", struct.pack(">f", popularity or 0.0))
+    bits = int.from_bytes(struct.pack(">f", popularity or 0.0), "big")
     return ((0x7FFFFFFF - bits) << 32) | (_LOW_32_BITS - movie_id)
 
 

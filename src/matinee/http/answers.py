@@ -1,7 +1,7 @@
 """Answers: bytes with their validators, and the conditional request that needs no body.
 
-Called by all handlers. An `Answer` is an ASGI application of its own, because a framework's response object would cost more than
-finding the movie does.
+Called by all handlers. An `Answer` is an ASGI application of its own, because a framework's response object would cost
+more than finding the movie does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Answer:
         if status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
         """Send the answer."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})

@@ -5,6 +5,7 @@ Called by asgi.py, cli and the tests, after Django was set up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,7 +23,7 @@ def api(config: Config) -> Litestar:
     runtime = runtime_module.build(config)
 
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
         yield
         await runtime.close()
 
@@ -42,11 +43,19 @@ def api(config: Config) -> Litestar:
 def build(config: Config) -> Front:
     """Return the whole service as one ASGI application."""
     application = api(config)
-    return Front(application, _django(), config)
+    return Front(application, _django(), config, _methods(application))
+
+
+def _methods(application: Litestar) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for route in application.routes:
+        found.setdefault(route.path, set()).update(getattr(route, "methods", ()))
+    return {re.sub(r":\w+}", "}", path): problems.with_head(",".join(methods)) for path, methods in found.items()}
 
 
 def _django() -> AsgiApp:
-    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
     from django.core.handlers.asgi import ASGIHandler
 
-    return ASGIStaticFilesHandler(ASGIHandler())
+    from matinee.http.static import StaticFiles
+
+    return StaticFiles(ASGIHandler())

@@ -1,4 +1,7 @@
-"""The application as a server imports it: `matinee.http.asgi:create_app`, a factory that reads its settings from the environment."""
+"""The application as a server imports it: `matinee.http.asgi:create_app`, a factory.
+
+Its settings come from the environment, where the command line has put what it was told.
+"""
 
 from __future__ import annotations
 

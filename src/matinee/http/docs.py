@@ -1,4 +1,4 @@
-"""The pages that explain the API: /docs (Swagger UI, its assets served from here), one page for each kind of error, /openapi.json.
+"""The pages that explain the API: /docs (Swagger UI, served from here), one page a kind of error, /openapi.json.
 
 Nothing on these pages comes from another host; the policy that they are sent with makes sure of it.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, get
+from litestar.params import FromPath
 
 from matinee.config import Config
 from matinee.errors import MatineeError, NotFound, request_errors
@@ -83,7 +84,7 @@ async def docs() -> Answer:
 
 
 @get("/docs/assets/{name:str}")
-async def asset(name: str) -> Answer:
+async def asset(name: FromPath[str]) -> Answer:
     """Answer a file of the documentation page."""
     if name == "start.js":
         return page(_START, b"text/javascript", 86_400)
@@ -94,7 +95,7 @@ async def asset(name: str) -> Answer:
 
 
 @get("/docs/errors/{slug:str}")
-async def error_page(slug: str) -> Answer:
+async def error_page(slug: FromPath[str]) -> Answer:
     """Answer the page of one kind of error: its `type` leads here."""
     for kind in request_errors():
         if kind.slug == slug:

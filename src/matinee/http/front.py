@@ -33,25 +33,26 @@ log = structlog.get_logger("matinee.access")
 class Front:
     """The whole service as one ASGI application."""
 
-    def __init__(self, api: AsgiApp, django: AsgiApp, config: Config) -> None:
-        self._api, self._django, self._config = api, django, config
+    def __init__(self, api: AsgiApp, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
+        """`methods` holds, for each route's template, what its Allow header lists."""
+        self.api, self._django, self.config, self.methods = api, django, config, methods
         self._meter = Meter()
-        self._origins = frozenset(config.cors_origins)
+        self.origins = frozenset(config.cors_origins)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, or the application's lifespan."""
         if scope["type"] != "http":
-            await self._api(scope, receive, send)
+            await self.api(scope, receive, send)
             return
         exchange = _Exchange(self, scope, receive, send)
         try:
-            await exchange.run(self._django if scope["path"].startswith(_DJANGO) else self._api)
+            await exchange.run(self._django if scope["path"].startswith(_DJANGO) else self.api)
         finally:
             exchange.finish()
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """Return what allows a page of this origin to read the answer."""
-        if origin not in self._origins and "*" not in self._origins:
+        if origin not in self.origins and "*" not in self.origins:
             return []
         shown = b"ETag, Link, Location, Matinee-Position, X-Request-Id, Retry-After"
         return [
@@ -64,7 +65,7 @@ class Front:
         """Count and log a request that has been answered."""
         route = scope.get("path_template") or ("/admin" if scope["path"].startswith(_DJANGO) else "unmatched")
         self._meter.record(method, route, status, duration_s)
-        if self._config.access_log:
+        if self.config.access_log:
             log.info(
                 "request",
                 method=method,
@@ -79,7 +80,18 @@ class Front:
 class _Exchange:
     """One request and its answer on their way through the front."""
 
-    __slots__ = ("_began_s", "_extra", "_front", "_method", "_read_bytes", "_receive", "_scope", "_send", "_sent_bytes", "_status")
+    __slots__ = (
+        "_began_s",
+        "_extra",
+        "_front",
+        "_method",
+        "_read_bytes",
+        "_receive",
+        "_scope",
+        "_send",
+        "_sent_bytes",
+        "_status",
+    )
 
     def __init__(self, front: Front, scope: Any, receive: Any, send: Any) -> None:
         self._front, self._scope, self._receive, self._send = front, scope, receive, send
@@ -90,10 +102,10 @@ class _Exchange:
 
     async def run(self, app: AsgiApp) -> None:
         """Hand the request to the application and watch over what goes in and out."""
-        scope, config = self._scope, self._front._config
+        scope, config = self._scope, self._front.config
         scope["matinee.path"] = scope["path"]
         stated_bytes = self._read_headers()
-        if self._method == "HEAD" and app is self._front._api:
+        if self._method == "HEAD" and app is self._front.api:
             scope["method"] = "GET"  # the same answer, of which `_pass_on` keeps the head
         try:
             if stated_bytes > config.max_body_bytes:
@@ -116,7 +128,7 @@ class _Exchange:
                 request_id = value
             elif name == b"content-length" and value.isdigit():
                 stated_bytes = int(value[:20])
-            elif name == b"origin" and self._front._origins:
+            elif name == b"origin" and self._front.origins:
                 self._extra = self._front.cors_headers(value.decode("latin-1"))
         request_id = request_id or uuid4().hex.encode()
         self._scope["matinee.request_id"] = request_id.decode()
@@ -127,12 +139,12 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self._read_bytes += len(message.get("body", b""))
-            if self._read_bytes > self._front._config.max_body_bytes:
+            if self._read_bytes > self._front.config.max_body_bytes:
                 raise BodyTooLarge(self._too_large())
         return message
 
     def _too_large(self) -> str:
-        return f"The body is larger than {self._front._config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
+        return f"The body is larger than {self._front.config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
 
     async def _discard(self, stated_bytes: int) -> None:
         more, read_bytes = stated_bytes <= _DISCARD_BYTES, 0
@@ -144,7 +156,12 @@ class _Exchange:
     async def _pass_on(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._extra]
+            headers = message.get("headers", ())
+            if self._method == "OPTIONS" and self._scope.get("path_template") in self._front.methods:
+                # Litestar lists the methods of one of the handlers of an address; we list those of all.
+                allowed = self._front.methods[self._scope["path_template"]]
+                headers = [(name, value) for name, value in headers if name != b"allow"] + [(b"allow", allowed.encode())]
+            message["headers"] = [*headers, *self._extra]
         elif message["type"] == "http.response.body":
             if self._method == "HEAD":
                 message = {**message, "body": b""}

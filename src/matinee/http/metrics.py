@@ -1,7 +1,7 @@
 """What the service counts of its requests. Called by the front for each request and by /metrics.
 
-With several workers the counters lie in files of PROMETHEUS_MULTIPROC_DIR, which the server's parent process sets before this module
-is imported; /metrics of any worker then answers for all of them.
+With several workers the counters lie in files of PROMETHEUS_MULTIPROC_DIR, which the server's parent process sets before
+this module is imported; /metrics of any worker then answers for all of them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ def exposition() -> tuple[bytes, bytes]:
     """Return the metrics as text and their content type."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST.encode()
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST.encode()

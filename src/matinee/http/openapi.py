@@ -72,7 +72,8 @@ def _struct_of(name: str, row: Any) -> Any:
 def _patch_of(content: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a merge patch: any field may stand, null takes it away, only the title must stay."""
     properties = {
-        name: schema if name == "title" else {"anyOf": [schema, {"type": "null"}]} for name, schema in content["properties"].items()
+        name: schema if name == "title" else {"anyOf": [schema, {"type": "null"}]}
+        for name, schema in content["properties"].items()
     }
     return {"type": "object", "properties": properties, "additionalProperties": False}
 

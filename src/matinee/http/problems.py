@@ -104,7 +104,7 @@ class Sendable:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
-    def to_asgi_response(self, *args: Any, **kwargs: Any) -> Answer:
+    def to_asgi_response(self, *_: Any, **__: Any) -> Answer:
         """Return the application that sends the answer."""
         return self._answer
 
@@ -113,5 +113,3 @@ def with_head(allowed: str) -> str:
     """Return a list of methods with HEAD wherever GET is: the front answers HEAD for every GET."""
     methods = {part.strip() for part in allowed.split(",") if part.strip()}
     return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-
-

@@ -1,4 +1,6 @@
-"""GET: a movie, lists, search, suggestions, people, genres, the log of changes. What happens on GET /v1/movies/{id} begins here.
+"""GET: a movie, lists, search, suggestions, people, genres, the log of changes.
+
+What happens on GET /v1/movies/{id} begins here.
 
 Each handler reads its parameters, asks the catalogue, and answers the bytes that it gets.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, get
+from litestar.params import FromPath
 
 from matinee.domain.ids import parse_ref
 from matinee.domain.query import (
@@ -40,7 +43,7 @@ JsonRequest = Request[Any, Any, Any]
     "/v1/movies/{movie_id:str}",
     opt=operation("Get a movie", path=MOVIE_ID, answers={200: "MovieDocument", 301: None, 304: None}, problems=(400, 404, 410)),
 )
-async def get_movie(request: JsonRequest, movie_id: str) -> Answer:
+async def get_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Answer a movie's stored bytes, by our id or another catalogue's."""
     runtime, catalogue = await catalogue_for(request)
     if request.scope["query_string"]:
@@ -65,9 +68,7 @@ async def list_movies(request: JsonRequest) -> Answer:
 
 @get(
     "/v1/search",
-    opt=operation(
-        "Search titles and people", query=SEARCH_PARAMETERS, answers={200: "CardPage", 304: None}, problems=(400,)
-    ),
+    opt=operation("Search titles and people", query=SEARCH_PARAMETERS, answers={200: "CardPage", 304: None}, problems=(400,)),
 )
 async def search(request: JsonRequest) -> Answer:
     """Answer a page of movies whose titles and people have the words, best first."""
@@ -99,7 +100,7 @@ async def suggest(request: JsonRequest) -> Answer:
         problems=(400, 404),
     ),
 )
-async def get_person(request: JsonRequest, person_id: str) -> Answer:
+async def get_person(request: JsonRequest, person_id: FromPath[str]) -> Answer:
     """Answer a person and a page of the movies that they made or played in."""
     runtime, catalogue = await catalogue_for(request)
     values = group(query_pairs(request), PERSON_PARAMETERS)

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from litestar import Request, delete, patch, post, put
+from litestar.params import FromPath
 
 from matinee.domain.ids import parse_ref
-from matinee.domain.movie import parse_content
+from matinee.domain.movie import MovieDocument, parse_content
 from matinee.domain.representation import encode_body, etag
 from matinee.errors import Fault, InvalidBody, InvalidParameter
 from matinee.http.access import writer_for
@@ -67,7 +68,7 @@ async def create_movie(request: JsonRequest) -> Answer:
         writes=True,
     ),
 )
-async def merge_movie(request: JsonRequest, movie_id: str) -> Answer:
+async def merge_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Merge a movie into another one and answer the one that stays."""
     runtime, actor = await writer_for(request)
     ref = parse_ref(movie_id)
@@ -80,13 +81,13 @@ async def merge_movie(request: JsonRequest, movie_id: str) -> Answer:
 
 
 async def _once(
-    request: JsonRequest, runtime: Runtime, actor: str, name: bytes, status: int, write: Callable[[Any], Written]
+    request: JsonRequest, runtime: Runtime, actor: str, name: bytes, status: int, write: Callable[[Any], MovieDocument]
 ) -> Answer:
     key = header(request, "idempotency-key")
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
         raise InvalidParameter(f"Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters.")
     stored, replayed = await in_write_thread(runtime, partial(idempotency.once, key, name, actor, write))
-    headers = validators(runtime.config, etag(stored["version"], stored["at"]), stored["updated_at_s"])
+    headers = validators(runtime.config, etag(stored["version"], stored["document_position"]), stored["updated_at_s"])
     headers.append((b"matinee-position", b"%d" % stored["position"]))
     if status == 201:
         location = f"{base_url(request.scope, runtime.config)}/v1/movies/{stored['id']}"
@@ -108,7 +109,7 @@ async def _once(
         writes=True,
     ),
 )
-async def replace_movie(request: JsonRequest, movie_id: str) -> Answer:
+async def replace_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Give a movie this content; what is not stated becomes unknown."""
     runtime, actor = await writer_for(request)
     ref, version = parse_ref(movie_id), if_match(request)
@@ -130,7 +131,7 @@ async def replace_movie(request: JsonRequest, movie_id: str) -> Answer:
         writes=True,
     ),
 )
-async def patch_movie(request: JsonRequest, movie_id: str) -> Answer:
+async def patch_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Apply a JSON merge patch: what is stated is changed, null makes it unknown."""
     runtime, actor = await writer_for(request)
     ref, version = parse_ref(movie_id), if_match(request)
@@ -150,7 +151,7 @@ async def patch_movie(request: JsonRequest, movie_id: str) -> Answer:
         writes=True,
     ),
 )
-async def delete_movie(request: JsonRequest, movie_id: str) -> Answer:
+async def delete_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Delete a movie; its address answers 410 from now on."""
     runtime, actor = await writer_for(request)
     ref, version = parse_ref(movie_id), if_match(request)

@@ -1,7 +1,7 @@
 """The fynd format: a JSON array of {"99popularity", "director", "genre", "imdb_score", "name"}.
 
-Its records have no id and its quirks are kept out here: genres with blanks around them, whole numbers written as 83.0, and names
-that occur twice for different films, which their directors tell apart. Called by cli.
+Its records have no id and its quirks are kept out here: genres with blanks around them, whole numbers written as 83.0,
+and names that occur twice for different films, which their directors tell apart. Called by cli.
 """
 
 from __future__ import annotations

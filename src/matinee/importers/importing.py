@@ -44,7 +44,7 @@ def run(
     actor: str,
     batch_rows: int,
     rejected_path: Path,
-    watch: Callable[[Report], None] = lambda report: None,
+    watch: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Import the records and return what was done; the file of rejected ones is made only when there are some."""
     report = Report()
@@ -64,9 +64,7 @@ def run(
     return report
 
 
-def _batched(
-    records: Iterable[Record | Rejected], batch_rows: int, rejections: _Rejections
-) -> Iterator[list[Record]]:
+def _batched(records: Iterable[Record | Rejected], batch_rows: int, rejections: _Rejections) -> Iterator[list[Record]]:
     """Yield batches in which no movie stands twice: a record must meet what an earlier one of the same movie wrote."""
     batch: list[Record] = []
     seen: set[object] = set()

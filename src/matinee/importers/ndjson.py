@@ -1,7 +1,7 @@
 """Matinee NDJSON: one movie a line, either a whole document as `export` writes it, or the simpler flat form.
 
-The flat form names people by their names and has critic_score, imdb_id and the like at the top. Called by cli and by `up`, for the
-sample catalogue. docs/formats.md describes both.
+The flat form names people by their names and has critic_score, imdb_id and the like at the top. Called by cli, which also
+loads the sample with it. docs/formats.md describes both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _document = msgspec.json.Decoder(MovieDocument)
 _anything = msgspec.json.Decoder()
 
 # Flat fields and where they belong in a document.
-_FLAT = {
+_FLAT: dict[str, tuple[str, str]] = {
     "imdb_id": ("ids", "imdb"),
     "tmdb_id": ("ids", "tmdb"),
     "wikidata_id": ("ids", "wikidata"),
@@ -90,9 +90,9 @@ def nested(plain: Any) -> Any:
     for key, value in plain.items():
         if key in _FLAT:
             group, name = _FLAT[key]
-            result.setdefault(group, {})[name] = str(value) if group == "ids" and value is not None else value
+            result.setdefault(group, {})[name] = str(value) if key.endswith("_id") and value is not None else value
         else:
-            result[_RENAMED.get(key, key)] = _named(value) if key in _PEOPLE else value
+            result[str(_RENAMED.get(key, key))] = _named(value) if key in _PEOPLE else value
     if "popularity" not in result and isinstance(plain.get("critic_reviews"), int):
         result["popularity"] = popularity(plain)
     return result
@@ -104,7 +104,7 @@ def _named(people: Any) -> Any:
     return [{"name": person} if isinstance(person, str) else person for person in people]
 
 
-def popularity(plain: dict[str, Any]) -> float:
+def popularity(plain: dict[str, int]) -> float:
     """Return how well known a flat record's movie is, 0 to 100, where the record does not say it.
 
     Counted from what the sample knows: critics' reviews (300 or more are worth 70 points), an Academy Award (10 and 2 for each
@@ -122,5 +122,3 @@ def lines(bodies: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the lines of an export: the stored documents as they are."""
     for body in bodies:
         yield body + b"\n"
-
-

@@ -29,9 +29,9 @@ class Source:
         start = buffered.peek(8)
         self.stream: IO[bytes]
         if start.startswith(_GZIP):
-            self.stream = gzip.open(buffered)
+            self.stream = gzip.open(buffered)  # type: ignore[assignment]  # noqa: SIM115  closed with the file
         elif start.startswith(_XZ):
-            self.stream = lzma.open(buffered)
+            self.stream = lzma.open(buffered)  # noqa: SIM115  closed with the file
         else:
             self.stream = buffered
         self._buffered = buffered
@@ -56,4 +56,6 @@ def open_source(path: str) -> Iterator[Source]:
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise OperatorError(f"{path} is damaged or cut off ({error}); what was read before that is imported.") from error
     except OSError as error:
-        raise OperatorError(f"{path} cannot be read: {error.strerror or error}. Give a file, or - for standard input.") from error
+        raise OperatorError(
+            f"{path} cannot be read: {error.strerror or error}. Give a file, or - for standard input."
+        ) from error

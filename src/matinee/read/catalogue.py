@@ -7,6 +7,7 @@ Called by the HTTP handlers.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import msgspec
 from matinee.domain.cursor import CursorSigner
 from matinee.domain.ids import MovieRef
 from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery
-from matinee.domain.representation import Representation, Tombstone
+from matinee.domain.representation import Representation
 from matinee.errors import Forbidden, Gone, NotFound, Unauthenticated
 from matinee.storage.reader import CardRows, KeyRow, Reader
 
@@ -59,10 +60,6 @@ class Catalogue:
         if found.merged_into is None:
             raise Gone(f"Movie {ref} was deleted at position {found.position}.")
         return Moved(found.merged_into)
-
-    async def state(self, ref: MovieRef) -> Representation | Tombstone | None:
-        """Return what there is of a movie, without an opinion."""
-        return await self._reader.movie(ref)
 
     async def movies(self, query: ListQuery) -> Page:
         """Return a page of a list. Cost: 1 query, 2 more after a commit when facets are filtered by."""
@@ -110,6 +107,14 @@ class Catalogue:
         more, rows = len(rows) > limit, rows[:limit]
         position = rows[-1].position if rows else since
         return _encoder.encode({"items": [row._asdict() for row in rows], "position": position, "has_more": more})
+
+    def documents(self) -> AsyncIterator[bytes]:
+        """Yield every movie's stored body in order of position, all of one snapshot."""
+        return self._reader.documents()
+
+    async def count(self) -> int:
+        """Return the number of movies; for the command line, never for a request."""
+        return await self._reader.count()
 
     async def position(self) -> int:
         """Return the newest position that is served."""

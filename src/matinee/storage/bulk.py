@@ -16,7 +16,7 @@ def insert_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     """Insert the rows; the names come from our own code, never from a caller's data."""
     if rows:
         places = ", ".join(["%s"] * len(columns))
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
         with connection.cursor() as cursor:
             cursor.executemany(statement, rows)
 
@@ -27,8 +27,7 @@ def upsert_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         places = ", ".join(["%s"] * len(columns))
         kept = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
         statement = (
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) "  # noqa: S608
-            f"ON CONFLICT ({columns[0]}) DO UPDATE SET {kept}"
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT ({columns[0]}) DO UPDATE SET {kept}"
         )
         with connection.cursor() as cursor:
             cursor.executemany(statement, rows)
@@ -37,7 +36,7 @@ def upsert_rows(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
 def delete_rows(table: str, column: str, values: Iterable[Any]) -> None:
     """Delete the rows whose column has one of the values."""
     with connection.cursor() as cursor:
-        cursor.executemany(f"DELETE FROM {table} WHERE {column} = %s", [(value,) for value in values])  # noqa: S608
+        cursor.executemany(f"DELETE FROM {table} WHERE {column} = %s", [(value,) for value in values])
 
 
 def add_to_facet_counts(steps: Sequence[tuple[int, str, str]]) -> None:

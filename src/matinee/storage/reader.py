@@ -5,6 +5,7 @@ Called by the read room, which never asks which engine answers. Values are plain
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
 
 from matinee.domain.ids import MovieRef
@@ -92,6 +93,12 @@ class Reader(Protocol):
 
     async def api_key(self, digest: str) -> KeyRow | None:
         """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
+
+    def documents(self) -> AsyncIterator[bytes]:
+        """Yield every movie's body in order of position, all of one snapshot."""
+
+    async def count(self) -> int:
+        """Return the number of movies. Cost: a walk of an index; for the command line only."""
 
     async def close(self) -> None:
         """Give the connection back."""

@@ -50,8 +50,7 @@ def resolve_people(contents: Sequence[tuple[MovieContent, IdPolicy]], head: mode
     refs = [ref for content, _ in contents for field in CREDIT_LISTS for ref in getattr(content, field)]
     people = _People(refs, head)
     resolved = [
-        {field: people.all(field, getattr(content, field), policy) for field in CREDIT_LISTS}
-        for content, policy in contents
+        {field: people.all(field, getattr(content, field), policy) for field in CREDIT_LISTS} for content, policy in contents
     ]
     insert_rows("person", ("id", "name", "name_fold", "version"), people.new)
     return resolved

@@ -44,10 +44,10 @@ def load(ids: Collection[int]) -> dict[int, MovieDocument]:
     rows = models.MovieFacet.objects.filter(movie__in=ids).order_by("place")
     for movie_id, kind, name in rows.values_list("movie_id", "facet__kind", "facet__name"):
         facets[movie_id, kind].append(name)
-    credits: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
+    credited: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
     columns = ("movie_id", "role", "person_id", "person__name", "character", "billing")
     for movie_id, role, *person in models.Credit.objects.filter(movie__in=ids).order_by("place").values_list(*columns):
-        credits[movie_id, role].append(CastMember(*person) if role == "cast" else Person(*person[:2]))
+        credited[movie_id, role].append(CastMember(*person) if role == "cast" else Person(*person[:2]))
     external: defaultdict[int, dict[str, str]] = defaultdict(dict)
     for movie_id, scheme, value in models.ExternalIdRow.objects.filter(movie_id__in=ids).values_list(
         "movie_id", "scheme", "value"
@@ -55,11 +55,11 @@ def load(ids: Collection[int]) -> dict[int, MovieDocument]:
         external[movie_id][scheme] = value
     movies = models.Movie.objects.filter(id__in=ids)
     return {
-        row["id"]: _document(row, external[row["id"]], facets, credits) for row in movies.values(*_MOVIE_COLUMNS).iterator()
+        row["id"]: _document(row, external[row["id"]], facets, credited) for row in movies.values(*_MOVIE_COLUMNS).iterator()
     }
 
 
-def _document(row: dict[str, Any], external: dict[str, str], facets: Any, credits: Any) -> MovieDocument:
+def _document(row: dict[str, Any], external: dict[str, str], facets: Any, credited: Any) -> MovieDocument:
     movie_id = row["id"]
     return MovieDocument(
         ids=Ids(**external),
@@ -67,7 +67,7 @@ def _document(row: dict[str, Any], external: dict[str, str], facets: Any, credit
         critics=Critics(row["critics_score"], row["critics_average"], row["critics_reviews"], row["critics_metascore"]),
         awards=Awards(row["oscars"]),
         **{name: facets.get((movie_id, kind), []) for name, kind in FACET_LISTS.items()},
-        **{name: credits.get((movie_id, role), []) for name, role in CREDIT_LISTS.items()},
+        **{name: credited.get((movie_id, role), []) for name, role in CREDIT_LISTS.items()},
         **{name: row[name] for name in _PLAIN_COLUMNS},
     )
 

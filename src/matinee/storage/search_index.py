@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from matinee.domain.movie import MovieDocument
+from matinee.domain.movie import CastMember, MovieDocument, Person
 from matinee.domain.ranking import search_rank
 from matinee.domain.search import TITLE_END, facet_token, year_token
 from matinee.domain.text import fold, fold_joined
 from matinee.storage.bulk import delete_rows, insert_rows
 from matinee.storage.rows import facet_fold, facets_of
 
-# The schema: run by the first migration, and asked for by `matinee doctor`. The text is folded by us, so the tokenizer only parts
-# words. The prefix indexes serve search-as-you-type: one letter of a million titles would else merge half of the index.
+# The schema, run by a migration. The text is folded by us, so the tokenizer only parts words. The prefix
+# indexes serve search-as-you-type: one letter of a million titles would else merge half of the index.
 CREATE = (
     "CREATE VIRTUAL TABLE movie_search USING fts5("
     "title, original, title_joined, original_joined, people, facets, "
@@ -53,8 +53,12 @@ def _ended(text: str) -> str:
 
 
 def _people(document: MovieDocument) -> Iterable[str]:
-    for name in dict.fromkeys(person.name for person in (*document.directors, *document.writers, *document.cast)):
+    for name in dict.fromkeys(person.name for person in _everybody(document)):
         yield from dict.fromkeys((fold(name), fold_joined(name)))
+
+
+def _everybody(document: MovieDocument) -> list[Person | CastMember]:
+    return [*document.directors, *document.writers, *document.cast]
 
 
 def _facets(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> Iterable[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class SqliteReader:
         statement = ids_statement(query.filters.ids or (), query.filters, directory)
         if statement is not None:
             statement.values["refs"] = json.dumps(statement.values["refs"])
-        return _cards(self._run(statement), len(query.filters.ids or ()), lambda row: ())
+        return _cards(self._run(statement), len(query.filters.ids or ()), lambda _: ())
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a search, best first."""
@@ -107,6 +108,19 @@ class SqliteReader:
         """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
         rows = self._rows(self._sql["api_key"], {"digest": digest})
         return KeyRow(*rows[0]) if rows else None
+
+    async def documents(self) -> AsyncIterator[bytes]:
+        """Yield every movie's body in order of position, all of one snapshot."""
+        try:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+                for (body,) in connection.execute(self._sql["documents"]):
+                    yield body
+        except sqlite3.Error as error:
+            raise NoReaderAvailable(f"The catalogue cannot be read right now ({error}); try again.") from error
+
+    async def count(self) -> int:
+        """Return the number of movies."""
+        return int(self._rows(self._sql["count_documents"], {})[0][0])
 
     async def close(self) -> None:
         """Close the file."""

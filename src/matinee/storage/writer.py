@@ -193,7 +193,7 @@ class Transaction:
 
     def _document(self, edit: Edit, people: dict[str, list[Any]], facets: Facets) -> MovieDocument:
         content, before = edit.content, edit.before
-        plain = {name: getattr(content, name) for name in CONTENT_FIELDS if name not in CREDIT_LISTS}
+        plain: dict[str, Any] = {name: getattr(content, name) for name in CONTENT_FIELDS if name not in CREDIT_LISTS}
         for field, kind in FACET_LISTS.items():
             names = [facets[kind, rows.facet_fold(name)].name for name in plain[field]]
             plain[field] = list(dict.fromkeys(names))
@@ -202,8 +202,7 @@ class Transaction:
             version=before.version if before else 0,
             position=before.position if before else 0,
             updated_at=self.now,
-            **plain,
-            **people,
+            **(plain | people),
         )
 
     def _stamp(self, document: MovieDocument, edit: Edit, changed: dict[str, Any]) -> None:
@@ -253,5 +252,3 @@ def changed_fields(before: MovieDocument | None, after: MovieDocument) -> dict[s
         return {}
     pairs = ((name, getattr(before, name), getattr(after, name)) for name in CONTENT_FIELDS)
     return {name: [old, new] for name, old, new in pairs if old != new}
-
-

@@ -56,7 +56,7 @@ def revoke(prefix: str, actor: str) -> None:
             work.note("key", key.id, "revoked", key.version, {"name": key.name})
 
 
-def keys() -> list[models.ApiKey]:
+def all_keys() -> list[models.ApiKey]:
     """Return all keys, newest first."""
     return list(models.ApiKey.objects.order_by("-id"))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.merge_patch import merge_patch
@@ -33,18 +34,19 @@ class Written:
 def create(content: MovieContent, actor: str) -> Written:
     """Add a movie. Raises: InvalidBody; Conflict for an external id that a live movie has."""
     with _leader.transaction(actor) as work:
-        return create_in(work, content)
+        document = create_in(work, content)
+        return Written(document.position, document)
 
 
-def create_in(work: Transaction, content: MovieContent) -> Written:
+def create_in(work: Transaction, content: MovieContent) -> MovieDocument:
     """Add a movie within a transaction that has begun."""
     (document,) = work.save([Edit(content)])
-    return Written(document.position, document)
+    return document
 
 
 def replace(ref: MovieRef, content: MovieContent, actor: str, if_match: str | None) -> Written:
     """Give a movie this content. Raises: NotFound, Gone, StaleVersion, InvalidBody, Conflict."""
-    return _change(ref, actor, if_match, lambda before: content)
+    return _change(ref, actor, if_match, lambda _: content)
 
 
 def patch(ref: MovieRef, changes: Any, actor: str, if_match: str | None) -> Written:
@@ -58,9 +60,7 @@ def patch(ref: MovieRef, changes: Any, actor: str, if_match: str | None) -> Writ
     return _change(ref, actor, if_match, patched)
 
 
-def _change(
-    ref: MovieRef, actor: str, if_match: str | None, content: Callable[[MovieDocument], MovieContent]
-) -> Written:
+def _change(ref: MovieRef, actor: str, if_match: str | None, content: Callable[[MovieDocument], MovieContent]) -> Written:
     with _leader.transaction(actor) as work:
         before = require(work, ref)
         check_version(before, if_match)
@@ -80,10 +80,11 @@ def delete(ref: MovieRef, actor: str, if_match: str | None) -> Written:
 def merge(ref: MovieRef, into: int, actor: str) -> Written:
     """Merge a movie into another one within one transaction. Raises: as `merge_in`."""
     with _leader.transaction(actor) as work:
-        return merge_in(work, ref, into)
+        document = merge_in(work, ref, into)
+        return Written(work.position, document)
 
 
-def merge_in(work: Transaction, ref: MovieRef, into: int) -> Written:
+def merge_in(work: Transaction, ref: MovieRef, into: int) -> MovieDocument:
     """Merge a movie into another one: it is gone, its address leads there, and so do its ids in other catalogues.
 
     The other one keeps what it states; of the merged one it takes only external ids that it lacks.
@@ -94,11 +95,10 @@ def merge_in(work: Transaction, ref: MovieRef, into: int) -> Written:
         raise Conflict(f"Movie {into} cannot be merged into itself; name the movie that stays.")
     work.remove([(source, into)])
     content = content_of(target)
-    for scheme in content.ids.__struct_fields__:
-        if getattr(content.ids, scheme) is None:
-            setattr(content.ids, scheme, getattr(source.ids, scheme))
+    lacking = {scheme: value for scheme, value in structs.asdict(source.ids).items() if getattr(target.ids, scheme) is None}
+    content.ids = structs.replace(content.ids, **lacking)
     (document,) = work.save([Edit(content, before=target)])
-    return Written(work.position, document)
+    return document
 
 
 def require(work: Transaction, ref: MovieRef) -> MovieDocument:

@@ -112,7 +112,7 @@ def _current(model: type[Any], pk: int, version: int | None, what: str) -> Any:
 
 
 def _require_free(kind: str, name: str, own_id: int | None) -> None:
-    other = models.Facet.objects.filter(kind=kind, name_fold=facet_fold(name)).exclude(pk=own_id).first()
+    other = models.Facet.objects.filter(kind=kind, name_fold=facet_fold(name)).exclude(pk=own_id or 0).first()
     if other is not None:
         raise Conflict(f"There is a {kind} {other.name!r} already; choose another name.")
 
@@ -120,5 +120,7 @@ def _require_free(kind: str, name: str, own_id: int | None) -> None:
 def _checked(name: str) -> str:
     tidied = name.strip()
     if not tidied or len(tidied) > 300 or not tidied.isprintable():
-        raise InvalidBody("A name has 1 to 300 printable characters.", faults=(Fault("/name", "empty, too long or not printable"),))
+        raise InvalidBody(
+            "A name has 1 to 300 printable characters.", faults=(Fault("/name", "empty, too long or not printable"),)
+        )
     return tidied

@@ -32,6 +32,6 @@ def create_admin(name: str) -> str:
         if users.objects.filter(username=name).exists():
             raise OperatorError(f"There is a user {name!r} already; choose another name with --name.")
         user = users.objects.create_superuser(username=name, password=password)
-        assert isinstance(user, AbstractUser)  # noqa: S101  tells mypy what the user model is
+        assert isinstance(user, AbstractUser)
         OneTimePassword.objects.create(user=user, password_hash=user.password)
     return password

@@ -16,6 +16,10 @@ SELECT t.movie_id, 0, t.position, 0, NULL, t.merged_into
 FROM external_id e JOIN tombstone t ON t.movie_id = e.movie_id WHERE e.scheme = :scheme AND e.value = :value
 LIMIT 1
 
--- name: documents_after
--- The next documents in order of position, for an export that streams.
-SELECT position, body FROM movie_document WHERE position > :after ORDER BY position LIMIT :limit
+-- name: documents
+-- Every document in order of position, for an export that streams; one statement, so one snapshot.
+SELECT body FROM movie_document ORDER BY position
+
+-- name: count_documents
+-- How many movies there are, for the progress of an export.
+SELECT count(*) FROM movie_document

@@ -1,0 +1,148 @@
+"""`migrate`, `import`, `export`, `sample`: what is in the catalogue."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import lzma
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import typer
+
+from matinee.cli.home import open_catalogue, upgrade_catalogue
+from matinee.cli.output import Json, as_json, progress, tell
+from matinee.config import Config, load
+from matinee.errors import OperatorError
+
+InputPath = Annotated[str, typer.Argument(help="A file, plain or as .gz or .xz; - for standard input.")]
+RejectedPath = Annotated[Path | None, typer.Option("--rejected", help="File for the records that are rejected.")]
+
+
+def migrate(as_json_: Json = False) -> None:
+    """Make the catalogue, or bring its schema up to date."""
+    config, applied = upgrade_catalogue(load())
+    if as_json_:
+        as_json({"database": str(config.database_path), "applied": applied})
+    else:
+        tell(f"{config.database_path}: {f'{len(applied)} migrations applied' if applied else 'up to date'}.")
+
+
+def import_ndjson(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
+    """Bring in Matinee NDJSON: what `export ndjson` wrote, or the flat form of the sample."""
+    from matinee.importers import ndjson
+
+    _import(path, ndjson.read, rejected, as_json_)
+
+
+def import_fynd(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
+    """Bring in a JSON array in the fynd format."""
+    from matinee.importers import fynd
+
+    _import(path, fynd.read, rejected, as_json_)
+
+
+def _import(path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, as_json_: bool) -> None:
+    config = open_catalogue()
+    name = "stdin" if path == "-" else Path(path).name
+    report = run_import(config, path, read, rejected or config.home / "rejected" / f"{name}.ndjson", name)
+    if as_json_:
+        as_json(asdict(report))
+    else:
+        tell(
+            f"{report.read:,} read: {report.added:,} added, {report.changed:,} changed, "
+            f"{report.unchanged:,} unchanged, {report.rejected:,} rejected."
+        )
+        if report.rejected:
+            tell(f"The rejected records and their reasons are in {report.rejected_file}")
+    raise typer.Exit(1 if report.rejected else 0)
+
+
+def run_import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path, what: str) -> Any:
+    """Import a file with progress and return the report."""
+    from matinee.importers import importing
+    from matinee.importers.source import open_source
+
+    with open_source(path) as source, progress(f"Importing {what}", source.size_bytes) as advance:
+        return importing.run(
+            read(source.stream),
+            actor="cli:import",
+            batch_rows=config.import_batch_rows,
+            rejected_path=rejected,
+            watch=lambda report: advance(source.read_bytes(), report.read),
+        )
+
+
+def sample(as_json_: Json = False) -> None:
+    """Load the sample catalogue: 17,470 films from Wikidata, CC0-1.0. Movies that are there stay as they are."""
+    config = open_catalogue()
+    report = _import_sample(config)
+    as_json(asdict(report)) if as_json_ else tell(f"{report.added:,} films added, {report.unchanged:,} were there.")
+
+
+def load_sample(config: Config) -> None:
+    """Load the sample into an empty catalogue, or finish a loading that was interrupted; else do nothing."""
+    from matinee.storage.models import LogHead
+
+    marker = config.home / "sample-is-loading"
+    if LogHead.objects.get(pk=1).position and not marker.exists():
+        return
+    marker.touch()
+    report = _import_sample(config)
+    marker.unlink()
+    tell(f"Sample catalogue loaded: {report.added + report.unchanged:,} films.")
+
+
+def _import_sample(config: Config) -> Any:
+    from matinee.importers import ndjson
+
+    with resources.as_file(resources.files("matinee.sample") / "movies.ndjson.xz") as path:
+        return run_import(config, str(path), ndjson.read, config.home / "rejected" / "sample.ndjson", "the sample catalogue")
+
+
+def export_ndjson(
+    path: Annotated[str, typer.Argument(help="A new file, .gz or .xz to compress it; - for standard output.")] = "-",
+) -> None:
+    """Write every movie, one a line, in the order of their last changes; `import ndjson` reads it back."""
+    config = open_catalogue()
+    from matinee import runtime
+
+    catalogue = runtime.build(config).catalogue
+
+    async def write() -> int:
+        total, count = await catalogue.count(), 0
+        with _open_output(path) as output, progress("Exporting", total) as advance:
+            async for body in catalogue.documents():
+                output.write(body + b"\n")
+                count += 1
+                if count % 1000 == 0:
+                    advance(count, count)
+        await catalogue.close()
+        return count
+
+    tell(f"{asyncio.run(write()):,} movies exported.")
+
+
+@contextmanager
+def _open_output(path: str) -> Iterator[Any]:
+    """Open the output; a file appears under its name only when it is whole."""
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    draft = Path(f"{path}.{os.getpid()}.part")
+    opened: Callable[[Path, str], Any] = {".gz": gzip.open, ".xz": lzma.open}.get(Path(path).suffix, open)  # type: ignore[assignment]
+    try:
+        with opened(draft, "wb") as output:
+            yield output
+        draft.replace(path)
+    except OSError as error:
+        raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,80 @@
+"""Open the catalogue for a command: the data folder, the secret key, Django, and a schema that fits.
+
+Called by every command that touches the catalogue.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from matinee import config as configuration
+from matinee import runtime
+from matinee.config import Config
+from matinee.errors import HomeError
+
+
+def prepare_home(config: Config) -> Config:
+    """Make the data folder and the secret key where they are missing. Raises: HomeError when that is not possible."""
+    try:
+        config.home.mkdir(parents=True, exist_ok=True)
+        config.database_path.parent.mkdir(parents=True, exist_ok=True)
+        (config.home / "logs").mkdir(exist_ok=True)
+        if not config.secret_key:
+            _make_secret(configuration.secret_path(config))
+    except OSError as error:
+        raise HomeError(
+            f"The data folder {config.home} cannot be used ({error.strerror}). "
+            "Make it writable, or choose another: MATINEE_HOME=/path/to/folder matinee up"
+        ) from error
+    return configuration.load(home=config.home, host=config.host, port=config.port, workers=config.workers)
+
+
+def _make_secret(path: Path) -> None:
+    # Made under another name and linked: two first starts at the same moment must end up with the same secret.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    finally:
+        draft.unlink()
+
+
+def export_settings(config: Config) -> None:
+    """Put what the command line changed where Django's settings and the server's workers read it."""
+    os.environ["MATINEE_HOME"] = str(config.home)
+    os.environ["MATINEE_HOST"] = config.host
+    os.environ["PORT"] = str(config.port)
+    os.environ["WEB_CONCURRENCY"] = str(config.workers)
+
+
+def open_catalogue(config: Config | None = None) -> Config:
+    """Return the settings with Django set up and the schema checked. Raises: ConfigError, HomeError, DatabaseError."""
+    config = _set_up(config or configuration.load())
+    from matinee.storage import schema
+
+    schema.check(config.database_path)
+    return config
+
+
+def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
+    """Do the same, but make the catalogue or bring its schema up to date first; return the migrations that ran too."""
+    config = _set_up(config)
+    from matinee.storage import schema
+
+    schema.claim(config.database_path)
+    applied = schema.migrate()
+    schema.check(config.database_path)
+    return config, applied
+
+
+def _set_up(config: Config) -> Config:
+    config = prepare_home(config)
+    export_settings(config)
+    runtime.setup_django()
+    return config

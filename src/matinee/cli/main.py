@@ -1,0 +1,78 @@
+"""The entry point: the commands under their names, and every error as two lines that say what is wrong and what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from matinee import __version__
+from matinee.cli import catalogue, health, keys, requests, server, settings, users
+from matinee.cli.output import complain
+from matinee.errors import MatineeError
+
+app = typer.Typer(
+    name="matinee",
+    help="A movie catalogue that you run: API, search and admin. Begin with `matinee up`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+imports = typer.Typer(help="Bring movies in from a file.", no_args_is_help=True)
+exports = typer.Typer(help="Write the catalogue out.", no_args_is_help=True)
+user_app = typer.Typer(help="The people who may sign in to the admin.", no_args_is_help=True)
+key_app = typer.Typer(help="The keys of programs that use the API.", no_args_is_help=True)
+config_app = typer.Typer(help="The settings and where each one comes from.", no_args_is_help=True)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"matinee {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """A movie catalogue that you run: API, search and admin. Begin with `matinee up`."""
+
+
+app.command()(server.up)
+app.command()(server.serve)
+app.command()(catalogue.migrate)
+app.add_typer(imports, name="import")
+imports.command("ndjson")(catalogue.import_ndjson)
+imports.command("fynd")(catalogue.import_fynd)
+app.add_typer(exports, name="export")
+exports.command("ndjson")(catalogue.export_ndjson)
+app.command()(catalogue.sample)
+app.add_typer(user_app, name="user")
+user_app.command("create-admin")(users.create_admin)
+app.add_typer(key_app, name="key")
+key_app.command("create")(keys.create)
+key_app.command("list")(keys.show)
+key_app.command("revoke")(keys.revoke)
+app.command()(requests.get)
+app.command()(requests.openapi)
+app.add_typer(config_app, name="config")
+config_app.command("show")(settings.show)
+config_app.command("check")(settings.check)
+app.command()(health.doctor)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except MatineeError as error:
+        complain(error.detail)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        complain("Interrupted; whole batches are kept, and the same command again goes on from there.")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has read enough; closing the stream again at exit would complain.
+        sys.stdout = None
+        sys.exit(0)

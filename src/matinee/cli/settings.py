@@ -1,0 +1,33 @@
+"""`config`: the settings and where each one comes from."""
+
+from __future__ import annotations
+
+from matinee import config as configuration
+from matinee.cli.output import Json, as_json, table, tell
+
+
+def show(as_json_: Json = False) -> None:
+    """Show every setting: value, where it came from, and what it is for; secrets are masked."""
+    config = configuration.load()
+    rows = [
+        {"setting": origin.env, "value": _shown(origin), "source": origin.source, "help": origin.help}
+        for origin in configuration.origins(config)
+    ]
+    if as_json_:
+        as_json(rows)
+    else:
+        table(("setting", "value", "source"), [(row["setting"], row["value"], row["source"]) for row in rows])
+
+
+def _shown(origin: configuration.Origin) -> object:
+    if origin.secret:
+        return "(set, hidden)" if origin.value else "(not set)"
+    if isinstance(origin.value, tuple):
+        return ",".join(origin.value)
+    return origin.value if isinstance(origin.value, bool | int) else str(origin.value)
+
+
+def check() -> None:
+    """Check the settings; all faults are told at once, exit code 2."""
+    configuration.load()
+    tell("The settings are good.")

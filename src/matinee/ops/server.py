@@ -1,0 +1,111 @@
+"""Run the server's processes: Granian with one worker or several, counted together, ended without losing a request.
+
+Called by cli. The application is named by a string and imported by the workers only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from granian._internal import load_target
+from granian.constants import Interfaces, Loops
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.mp import MPServer
+
+from matinee.errors import PortTaken
+
+KILL_TIMEOUT_S = 30  # a worker that has not finished its requests by then is killed
+MAX_HEADER_BYTES = 64 * 1024
+_PR_SET_PDEATHSIG = 1  # Linux's prctl: signal me when my parent is gone
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Where and how the server listens."""
+
+    target: str
+    host: str
+    port: int
+    workers: int
+    drain_s: int
+    drain_variable: str
+
+
+class DrainingServer(MPServer):
+    """A Granian whose first SIGTERM makes it unready, and which stops accepting only when balancers have seen that."""
+
+    drain_file: Path
+    drain_s: int
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
+        """Say "not ready", wait, then end; a second signal ends at once."""
+        if self.drain_file.exists() or not self.drain_s:
+            super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return
+        self.drain_file.touch()
+        timer = threading.Timer(self.drain_s, super().signal_handler_interrupt)
+        timer.daemon = True
+        timer.start()
+
+
+def _load_in_worker(target: str) -> Any:
+    """Import the application in a worker, which has first been tied to its parent.
+
+    A terminal's Ctrl-C and `timeout` signal the whole group of processes; the workers are to end only when the parent says so,
+    after the draining. And if the parent is killed with -9, nobody would ever end them.
+    """
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return load_target(target, factory=True)
+
+
+def require_port(host: str, port: int) -> None:
+    """Refuse an address that another program listens on. Raises: PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise PortTaken(
+                f"{host}:{port} cannot be listened on ({error.strerror}). "
+                f"End the program that uses it, or choose another with --port {port + 1}."
+            ) from error
+
+
+def serve(options: ServerOptions) -> None:
+    """Serve until a signal ends it; returns when every worker has finished what it had."""
+    folder = Path(tempfile.mkdtemp(prefix="matinee-run-"))
+    os.environ[options.drain_variable] = str(folder / "draining")
+    if options.workers > 1:
+        # Set before any worker imports the metrics; in one process the counters stay in memory.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    server = DrainingServer(
+        options.target,
+        address=options.host.strip("[]"),
+        port=options.port,
+        interface=Interfaces.ASGI,
+        workers=options.workers,
+        loop=Loops.uvloop,
+        factory=True,
+        log_level=LogLevels.warning,
+        http1_settings=HTTP1Settings(max_buffer_size=MAX_HEADER_BYTES + 8192),
+        respawn_failed_workers=True,
+        workers_kill_timeout=KILL_TIMEOUT_S,
+    )
+    server.drain_file = folder / "draining"
+    server.drain_s = options.drain_s
+    try:
+        server.serve(target_loader=_load_in_worker)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

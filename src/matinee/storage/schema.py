@@ -1,0 +1,75 @@
+"""Tell whether a file is a catalogue of ours, and its schema the one that this program knows.
+
+Called by the command line before it serves. Bad states are told here, with what to do, before a request can meet them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from matinee.errors import DatabaseError
+
+APPLICATION_ID = 0x4D54494E  # "MTIN" in the header of the file: whose it is, before any table is looked at
+OLDEST_SQLITE = (3, 38, 0)  # the first with ->> on JSON
+
+
+def claim(path: Path) -> None:
+    """Make the file if it is not there, and refuse one that is not ours. Raises: DatabaseError."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; {wanted} or newer is needed.")
+    try:
+        with closing(sqlite3.connect(path)) as file:
+            tables = file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if not tables:
+                file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                file.execute("PRAGMA journal_mode = WAL")
+            elif file.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise DatabaseError(
+                    f"{path} is a database of another program; it was left as it is. "
+                    "Give MATINEE_HOME another folder, or DATABASE_URL another file."
+                )
+    except sqlite3.Error as error:
+        raise DatabaseError(
+            f"{path} cannot be used as a catalogue ({error}). "
+            "Check that it may be written to, or give MATINEE_HOME another folder."
+        ) from error
+
+
+def migrate() -> list[str]:
+    """Bring the schema up to date and return the names of the migrations that ran."""
+    pending = _pending()
+    if pending:
+        call_command("migrate", verbosity=0, interactive=False)
+    return pending
+
+
+def check(path: Path) -> None:
+    """Refuse a catalogue whose schema is not this program's. Raises: DatabaseError."""
+    if not path.exists():
+        raise DatabaseError(f"There is no catalogue at {path}; make one with `matinee up` or `matinee migrate`.")
+    claim(path)
+    unknown = _unknown()
+    if unknown:
+        raise DatabaseError(f"{path} was made by a newer Matinee (it knows {unknown[0]}); upgrade this program.")
+    pending = _pending()
+    if pending:
+        raise DatabaseError(f"The schema of {path} is old: {len(pending)} migrations are missing. Run `matinee migrate`.")
+
+
+def _pending() -> list[str]:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _unknown() -> list[str]:
+    loader = MigrationExecutor(connection).loader
+    known = loader.disk_migrations or {}
+    return [f"{app}.{name}" for app, name in loader.applied_migrations if app == "catalogue" and (app, name) not in known]

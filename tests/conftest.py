@@ -1,0 +1,114 @@
+"""What the tests share: a migrated catalogue file to copy, the service in process, and real server processes.
+
+Every test has a catalogue of its own. Django is set up once a process, its connection is pointed at the test's file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Django reads its settings once, so they are in place before anything of ours is imported.
+_SESSION_HOME = Path(tempfile.mkdtemp(prefix="matinee-tests-"))
+for _name in [name for name in os.environ if name.startswith("MATINEE_")]:
+    del os.environ[_name]
+os.environ.update(MATINEE_HOME=str(_SESSION_HOME), SECRET_KEY="a key of the tests, of which nobody makes a secret", LOG_LEVEL="error")
+
+from matinee import config as configuration  # noqa: E402
+from matinee import logs, runtime  # noqa: E402
+
+runtime.setup_django()
+logs.setup(configuration.load())
+
+from tests.client import Client  # noqa: E402
+from tests.movies import SMALL_CATALOGUE, record  # noqa: E402
+from tests.processes import Server, start_server  # noqa: E402
+
+TIERS = {"unit", "conformance", "integration", "cluster", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier, which is the folder that it lies in."""
+    for item in items:
+        tier = item.path.parent.name
+        assert tier in TIERS, f"{item.path} lies in no tier's folder"
+        item.add_marker(getattr(pytest.mark, tier))
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(_SESSION_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def empty_catalogue() -> Path:
+    """Return a migrated catalogue file without movies, to be copied."""
+    from django.db import connections
+
+    from matinee.storage import schema
+
+    path = _SESSION_HOME / "catalogue.sqlite3"
+    schema.claim(path)
+    schema.migrate()
+    connections.close_all()
+    return path
+
+
+@pytest.fixture
+def catalogue_home(empty_catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a data folder with an empty catalogue; Django's connection points into it."""
+    from django.db import connections
+
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
+    monkeypatch.setenv("MATINEE_HOME", str(home))
+    connections.close_all()
+    before = connections.settings["default"]["NAME"]
+    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = home / "catalogue.sqlite3"
+    yield home
+    connections.close_all()
+    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = before
+
+
+@pytest.fixture
+def config(catalogue_home: Path) -> configuration.Config:
+    """Return the settings of a test's catalogue."""
+    return configuration.load(home=catalogue_home)
+
+
+@pytest.fixture
+def small_catalogue(catalogue_home: Path) -> Path:
+    """Return a data folder whose catalogue holds tests.movies.SMALL_CATALOGUE."""
+    from matinee.write import batches
+
+    outcome = batches.write([record(line, **movie) for line, movie in enumerate(SMALL_CATALOGUE, start=1)], "tests")
+    assert outcome.rejected == []
+    return catalogue_home
+
+
+@pytest.fixture
+def client(catalogue_home: Path) -> Iterator[Client]:
+    """Return the whole service in process, over an empty catalogue."""
+    with Client(configuration.load(home=catalogue_home)) as client:
+        yield client
+
+
+@pytest.fixture
+def movies(small_catalogue: Path) -> Iterator[Client]:
+    """Return the whole service in process, over the small catalogue."""
+    with Client(configuration.load(home=small_catalogue)) as client:
+        yield client
+
+
+@pytest.fixture
+def server(small_catalogue: Path) -> Iterator[Server]:
+    """Return a real server process over the small catalogue."""
+    with start_server(small_catalogue) as running:
+        yield running
+
+
