@@ -17,7 +17,9 @@ import pytest
 _SESSION_HOME = Path(tempfile.mkdtemp(prefix="matinee-tests-"))
 for _name in [name for name in os.environ if name.startswith("MATINEE_")]:
     del os.environ[_name]
-os.environ.update(MATINEE_HOME=str(_SESSION_HOME), SECRET_KEY="a key of the tests, of which nobody makes a secret", LOG_LEVEL="error")
+os.environ.update(
+    MATINEE_HOME=str(_SESSION_HOME), SECRET_KEY="a key of the tests, of which nobody makes a secret", LOG_LEVEL="error"
+)
 
 from matinee import config as configuration  # noqa: E402
 from matinee import logs, runtime  # noqa: E402
@@ -110,5 +112,3 @@ def server(small_catalogue: Path) -> Iterator[Server]:
     """Return a real server process over the small catalogue."""
     with start_server(small_catalogue) as running:
         yield running
-
-

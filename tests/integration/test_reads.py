@@ -71,7 +71,13 @@ def test_options_and_405_list_the_methods(movies: Client) -> None:
 def test_a_get_by_id_is_one_query_and_so_is_a_page(movies: Client) -> None:
     movies.get("/v1/movies?genre=Drama")  # fills the directory of facets
     queries = {}
-    for path in ("/v1/movies/1", "/v1/movies/imdb:tt0078748", "/v1/movies?limit=5", "/v1/search?q=star", "/v1/movies?ids=1,2,3"):
+    for path in (
+        "/v1/movies/1",
+        "/v1/movies/imdb:tt0078748",
+        "/v1/movies?limit=5",
+        "/v1/search?q=star",
+        "/v1/movies?ids=1,2,3",
+    ):
         before = movies.reader.statements
         movies.get(path)
         queries[path] = movies.reader.statements - before

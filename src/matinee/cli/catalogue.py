@@ -36,20 +36,21 @@ def migrate(as_json_: Json = False) -> None:
 
 def import_ndjson(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
     """Bring in Matinee NDJSON: what `export ndjson` wrote, or the flat form of the sample."""
+    config = open_catalogue()
     from matinee.importers import ndjson
 
-    _import(path, ndjson.read, rejected, as_json_)
+    _import(config, path, ndjson.read, rejected, as_json_)
 
 
 def import_fynd(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
     """Bring in a JSON array in the fynd format."""
+    config = open_catalogue()
     from matinee.importers import fynd
 
-    _import(path, fynd.read, rejected, as_json_)
+    _import(config, path, fynd.read, rejected, as_json_)
 
 
-def _import(path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, as_json_: bool) -> None:
-    config = open_catalogue()
+def _import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, as_json_: bool) -> None:
     name = "stdin" if path == "-" else Path(path).name
     report = run_import(config, path, read, rejected or config.home / "rejected" / f"{name}.ndjson", name)
     if as_json_:
