@@ -20,6 +20,8 @@ import platformdirs
 
 from matinee.errors import ConfigError
 
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
@@ -96,7 +98,7 @@ class Config:
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        "ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"), _names, "Host names that the admin answers to, parted by commas."
+        "ALLOWED_HOSTS", _LOCAL_HOSTS, _names, "Host names that the admin answers to, parted by commas."
     )
     host: str = _setting("MATINEE_HOST", "127.0.0.1", str, "Address that the server listens on.")
     port: int = _setting("PORT", 8000, _whole(1, 65_535), "Port that the server listens on.")
@@ -144,6 +146,11 @@ class Config:
         if self.database_url:
             return Path(self.database_url.removeprefix("sqlite:///")).expanduser().resolve()
         return self.home / "catalogue.sqlite3"
+
+    @property
+    def open_to_all_hosts(self) -> bool:
+        """Return whether the admin answers to any host name: listening on all addresses, no names given, not in production."""
+        return self.host in ("0.0.0.0", "::") and self.allowed_hosts == _LOCAL_HOSTS and not self.production  # noqa: S104
 
     @property
     def production(self) -> bool:

@@ -11,7 +11,9 @@ _config = matinee_config.load()
 
 SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed before `matinee up` or SECRET_KEY made one"
 DEBUG = False
-ALLOWED_HOSTS = list(_config.allowed_hosts)
+# Who listens on all addresses without naming hosts is tried from another machine; in production names are demanded.
+ALLOWED_HOSTS = ["*"] if _config.open_to_all_hosts else [*_config.allowed_hosts, _config.host]
+CSRF_TRUSTED_ORIGINS = [_config.public_url] if _config.public_url else []
 USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "matinee.http.admin.urls"
@@ -19,6 +21,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -36,7 +39,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # OTP
+    "matinee.http.admin.unavailable.SayUnavailable",
+    "matinee.http.admin.one_time_password.ChangeOneTimePassword",
 ]
 TEMPLATES = [
     {
@@ -83,5 +87,7 @@ UNFOLD = {
     "SITE_HEADER": "Matinee",
     "SITE_SUBHEADER": "Movie catalogue",
     "SITE_URL": "/docs",
-    "SHOW_HISTORY": False,
+    "SITE_SYMBOL": "movie",
+    "SHOW_HISTORY": True,
+    "SIDEBAR": {"navigation": "matinee.http.admin.site.navigation"},
 }

@@ -25,7 +25,8 @@ def test_a_movie_is_answered_with_every_field_whole(movies: Client) -> None:
         "languages": ["English"], "countries": ["United Kingdom", "United States"], "companies": [],
         "overview": None, "tagline": None, "certificate": None, "rating": {"average": 8.5, "votes": 900000},
         "critics": {"score": None, "average": None, "reviews": None, "metascore": None},
-        "popularity": 95.0, "box_office_usd": None, "awards": {"oscars": None}, "poster": None, "updated_at": alien["updated_at"],
+        "popularity": 95.0, "box_office_usd": None, "awards": {"oscars": None}, "poster": None,
+        "updated_at": alien["updated_at"],
     }  # fmt: skip
 
 

@@ -39,7 +39,7 @@ MovieRef = int | ExternalId
 
 # The same grammar as a regular expression, for the OpenAPI document.
 REF_PATTERN = (
-    r"^([1-9][0-9]{0,8}|imdb:tt[0-9]{5,10}|tmdb:[1-9][0-9]{0,11}|wikidata:Q[1-9][0-9]{0,11}|movielens:[1-9][0-9]{0,11})$"
+    r"^([1-9][0-9]{0,9}|imdb:tt[0-9]{5,10}|tmdb:[1-9][0-9]{0,11}|wikidata:Q[1-9][0-9]{0,11}|movielens:[1-9][0-9]{0,11})$"
 )
 
 

@@ -31,7 +31,8 @@ Title = Annotated[str, Meta(max_length=500, pattern=_TEXT, examples=["Alien"])]
 Prose = Annotated[str, Meta(max_length=10_000, pattern=_PROSE)]
 Year = Annotated[int, Meta(ge=1870, le=2200, examples=[1979])]
 Count = Annotated[int, Meta(ge=0, le=2_000_000_000)]
-PersonId = Annotated[int, Meta(ge=1, le=2**53)]
+MAX_PERSON_ID = 2**53 - 1  # the largest whole number that JavaScript holds exactly
+PersonId = Annotated[int, Meta(ge=1, le=MAX_PERSON_ID)]
 Names = Annotated[list[Name], Meta(max_length=100)]
 
 
@@ -201,7 +202,7 @@ def tidy(content: MovieContent) -> MovieContent:
     for name in PEOPLE_LISTS:
         keys = [tuple(sorted(person.items(), key=lambda item: item[0])) for person in plain[name]]
         plain[name] = [dict(key) for key in dict.fromkeys(keys)]
-    return msgspec.convert(plain, MovieContent)
+    return _read(plain)  # anew: composed, a text can be longer than it was
 
 
 def parse_content(plain: Any) -> MovieContent:
@@ -213,11 +214,37 @@ def parse_content(plain: Any) -> MovieContent:
     """
     if not isinstance(plain, dict):
         raise InvalidBody('A movie is a JSON object, as {"title": "Alien"}.', faults=(Fault("", "not an object"),))
-    stated = {key: value for key, value in plain.items() if key not in ADDED_FIELDS}
+    return tidy(_read({key: value for key, value in plain.items() if key not in ADDED_FIELDS}))
+
+
+def _read(stated: dict[str, Any]) -> MovieContent:
+    """Return the content as it is stated; the faults are looked for, field by field, only when there are some."""
+    try:
+        content = msgspec.convert(stated, MovieContent)
+    except msgspec.ValidationError:
+        stated = {name: whole_numbers(value) for name, value in stated.items()}
+    else:
+        if not any(_is_nobody(person) for field in PEOPLE_LISTS for person in getattr(content, field)):
+            return content
     faults = tuple(_faults(stated))
     if faults:
         raise InvalidBody(f"{faults[0].pointer or 'The document'}: {faults[0].detail}", faults=faults)
-    return tidy(msgspec.convert(stated, MovieContent))
+    return msgspec.convert(stated, MovieContent)
+
+
+def whole_numbers(value: Any, depth: int = 3) -> Any:
+    """Return the value with its 378.0 written as 378: to JSON they are one number, to msgspec they are not."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list) and depth:
+        return [whole_numbers(item, depth - 1) for item in value]
+    if isinstance(value, dict) and depth:
+        return {key: whole_numbers(item, depth - 1) for key, item in value.items()}
+    return value
+
+
+def _is_nobody(person: PersonRef) -> bool:
+    return person.id is None and person.name is None
 
 
 def _faults(stated: dict[str, Any]) -> list[Fault]:
@@ -245,7 +272,7 @@ def _field_faults(name: str, value: Any, kind: Any) -> list[Fault]:
         return [
             Fault(f"/{name}/{index}", "a person needs an id or a name")
             for index, person in enumerate(converted)
-            if person.id is None and person.name is None
+            if _is_nobody(person)
         ]
     return []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from matinee.domain.ids import MovieRef, parse_ref
+from matinee.domain.ids import REF_PATTERN, MovieRef, parse_ref
 from matinee.domain.movie import closest
 from matinee.domain.text import fold
 from matinee.errors import InvalidParameter, UnknownParameter
@@ -107,13 +107,14 @@ class Parameter:
 
 
 def _text(max_chars: int = 300) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": max_chars, "pattern": r"[A-Za-z0-9]"}
+    return {"type": "string", "minLength": 1, "maxLength": max_chars}
 
 
 def _whole(low: int, high: int, **more: Any) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high, **more}
 
 
+_REF = REF_PATTERN.strip("^$")
 _SORT_NAMES = [sign + name for name in SORTS for sign in ("", "-", "+")]
 _FACET_HELP = "Repeat it to ask for all of several, write a|b to ask for any of several."
 
@@ -133,16 +134,14 @@ FILTERS = (
 )
 IDS = Parameter(
     "ids",
-    {"type": "string", "minLength": 1, "maxLength": 8000},
+    {"type": "string", "pattern": f"^{_REF}( *, *{_REF}){{0,{MAX_IDS - 1}}}$", "maxLength": 6_000},
     f"Up to {MAX_IDS} movies by id, in any form, parted by commas; they come in the order asked, unknown ones are left out.",
     repeatable=True,
 )
 SORT = Parameter("sort", {"type": "string", "enum": _SORT_NAMES}, "The order; - is descending, + ascending.")
 LIMIT = Parameter("limit", _whole(1, MAX_LIMIT, default=20), "How many at most.")
-CURSOR = Parameter("cursor", {"type": "string", "minLength": 1, "maxLength": 500}, "`next_cursor` of the page before.")
-Q = Parameter(
-    "q", {"type": "string", "minLength": 1, "maxLength": MAX_QUERY_CHARS}, "Words of titles and people.", required=True
-)
+CURSOR = Parameter("cursor", _text(500), "`next_cursor` of the page before.")
+Q = Parameter("q", _text(MAX_QUERY_CHARS), "Words of titles and people.", required=True)
 SINCE = Parameter("since", _whole(0, 2**63 - 1, default=0), "The last position that you have seen.")
 
 LIST_PARAMETERS = (IDS, *FILTERS, SORT, LIMIT, CURSOR)
@@ -157,7 +156,7 @@ Values = Mapping[str, list[str]]
 def group(pairs: Iterable[tuple[str, str]], allowed: tuple[Parameter, ...]) -> dict[str, list[str]]:
     """Return the values of each parameter.
 
-    Raises: UnknownParameter with the nearest name; InvalidParameter when one stands twice that may not, or is empty.
+    Raises: UnknownParameter with the nearest name; InvalidParameter when one stands twice that may not, is empty or too long.
     """
     known = {parameter.name: parameter for parameter in allowed}
     values: dict[str, list[str]] = {}
@@ -167,6 +166,8 @@ def group(pairs: Iterable[tuple[str, str]], allowed: tuple[Parameter, ...]) -> d
             raise UnknownParameter(f"There is no parameter {name[:60]!r}{closest(name, known) or '.'} Known: {names}.")
         if not value:
             raise InvalidParameter(f"{name} is empty; give it a value or leave it out.")
+        if len(value) > known[name].schema.get("maxLength", len(value)):
+            raise InvalidParameter(f"{name} has {len(value)} characters; {known[name].schema['maxLength']} are allowed.")
         values.setdefault(name, []).append(value)
     for name, several in values.items():
         if len(several) > 1 and not known[name].repeatable:
@@ -202,8 +203,6 @@ def parse_q(values: Values) -> str:
     text = first(values, "q")
     if text is None:
         raise InvalidParameter("q is missing; say what to search for, as ?q=alien.")
-    if len(text) > MAX_QUERY_CHARS:
-        raise InvalidParameter(f"q has {len(text)} characters; {MAX_QUERY_CHARS} are allowed.")
     return text
 
 

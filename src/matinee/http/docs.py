@@ -107,6 +107,7 @@ def _error_html(kind: type[MatineeError]) -> str:
     title, remedy = html.escape(kind.title()), html.escape(REMEDIES[kind.slug])
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{kind.status} {kind.slug} - Matinee</title>"
+        "<link rel='icon' href='/docs/assets/favicon-32x32.png'>"
         "<style>body{font:1rem/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#1c1917}"
         "code{background:#f5f5f4;padding:.1rem .3rem;border-radius:.2rem}</style></head>"
         f"<body><h1>{title}</h1><p><code>{kind.status}</code> <code>{kind.slug}</code></p><p>{remedy}</p>"

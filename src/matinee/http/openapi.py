@@ -15,16 +15,32 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from matinee import __version__
+from matinee.domain.ids import MAX_ID
 from matinee.domain.movie import Card, MovieContent, MovieDocument, Person
-from matinee.domain.query import Parameter
-from matinee.http.operations import Operation
+from matinee.domain.query import CURSOR, Parameter
+from matinee.http.operations import IDEMPOTENCY_KEY, Operation
 from matinee.http.problems import Problem
 from matinee.storage.reader import ChangeRow, GenreRow
 
 _REF = "#/components/schemas/{name}"
-_ETAGGED = {"ETag": {"description": "Names these bytes.", "schema": {"type": "string"}}}
-_POSITION = {"Matinee-Position": {"description": "The position of this write.", "schema": {"type": "integer"}}}
 _ALWAYS = (503,)  # any operation may meet a catalogue that cannot be reached
+
+
+def _header(description: str, kind: str = "string", *, always: bool = True) -> dict[str, Any]:
+    return {"description": description, "required": always, "schema": {"type": kind}}
+
+
+_ETAG = {"ETag": _header("Names these bytes.")}
+_POSITION = {"Matinee-Position": _header("The position of this write.", "integer")}
+_REPLAYED = {"Idempotent-Replayed": _header("`true` when this was answered before.", always=False)}
+_NEXT = {"Link": _header('`<...>; rel="next"`, the address of the next page where there is one.', always=False)}
+_MOVED = {"Location": _header("The address of the movie.")}
+# What an error's answer carries beside its body, by status.
+_PROBLEM_HEADERS = {
+    401: {"WWW-Authenticate": _header("`Bearer`: a key is needed.")},
+    412: {"ETag": _header("Names the movie as it is now.")},
+    503: {"Retry-After": _header("Seconds until it is worth trying again.", "integer")},
+}
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -55,7 +71,7 @@ def schemas() -> dict[str, Any]:
         "Genres": _object(items=_list_of("Genre")),
         "Changes": _object(items=_list_of("Change"), position={"type": "integer"}, has_more={"type": "boolean"}),
         "Suggestions": _object(items={"type": "array", "items": suggestion}),
-        "MergeInto": _object(into={"type": "integer", "minimum": 1, "maximum": 2**31}) | {"additionalProperties": False},
+        "MergeInto": _object(into={"type": "integer", "minimum": 1, "maximum": MAX_ID}) | {"additionalProperties": False},
         "MoviePatch": _patch_of(found["MovieContent"]),
     }
     for name in ("PersonRef", "CastRef"):
@@ -138,15 +154,29 @@ def _responses(operation: Operation) -> dict[str, Any]:
         response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
         if name:
             response["content"] = {"application/json": {"schema": {"$ref": _REF.format(name=name)}}}
-            response["headers"] = _ETAGGED
-        if operation.writes:
-            response["headers"] = response.get("headers", {}) | _POSITION
+        if headers := _answer_headers(operation, status):
+            response["headers"] = headers
         responses[str(status)] = response
     secured = (401, 403) if operation.writes else (401,)
     for status in sorted({*operation.problems, *secured, *_ALWAYS}):
-        schema = {"schema": {"$ref": _REF.format(name="Problem")}}
-        responses[str(status)] = {
+        response = {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/problem+json": schema},
+            "content": {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}},
         }
+        if status in _PROBLEM_HEADERS:
+            response["headers"] = _PROBLEM_HEADERS[status]
+        responses[str(status)] = response
+    if operation.query:
+        responses["414"] = {"description": "The address is longer than 64 KiB; the answer has no body."}
     return responses
+
+
+def _answer_headers(operation: Operation, status: int) -> dict[str, Any]:
+    headers = _POSITION if operation.writes else {}
+    if operation.answers[status] or status == 304:
+        headers = headers | _ETAG
+    if status in (201, 301):
+        headers = headers | _MOVED
+    if IDEMPOTENCY_KEY in operation.headers:
+        headers = headers | _REPLAYED
+    return headers | _NEXT if status == 200 and CURSOR in operation.query else headers

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matinee.domain.ids import REF_PATTERN
+from matinee.domain.movie import MAX_PERSON_ID
 from matinee.domain.query import Parameter
 
 MOVIE_ID = {
@@ -24,21 +25,23 @@ PERSON_ID = {
     "in": "path",
     "required": True,
     "description": "The person's id.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 2**31},
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PERSON_ID},
 }
+_ETAG = r'(W/)?"[!#-~]*"'
+MAX_HEADER_CHARS = 255
 IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": True,
     "description": "The ETag of the movie that you read; * for whatever is there.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r'^(\*|"[0-9]+\.[0-9]+")$'},
+    "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS, "pattern": rf"^(\*|{_ETAG}( *, *{_ETAG})*)$"},
 }
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "A name of your own for this request; sent again within 24 hours it gets the same answer, once done.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[A-Za-z0-9_-]+$"},
+    "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS, "pattern": "^[!-~]+$"},
 }
 
 

@@ -104,7 +104,7 @@ async def get_person(request: JsonRequest, person_id: FromPath[str]) -> Answer:
     """Answer a person and a page of the movies that they made or played in."""
     runtime, catalogue = await catalogue_for(request)
     values = group(query_pairs(request), PERSON_PARAMETERS)
-    if not (person_id.isascii() and person_id.isdigit() and len(person_id) < 16):
+    if not (person_id.isascii() and person_id.isdigit() and len(person_id) <= 16):
         raise NotFound(f"There is no person {person_id[:60]!r}; a person's id is a whole number.")
     query = ListQuery(sort=parse_sort(values), limit=parse_limit(values), cursor=first(values, "cursor"))
     page = await catalogue.person(int(person_id), query)

@@ -13,19 +13,18 @@ from typing import Any, TypeVar
 from litestar import Request, delete, patch, post, put
 from litestar.params import FromPath
 
-from matinee.domain.ids import parse_ref
-from matinee.domain.movie import MovieDocument, parse_content
+from matinee.domain.ids import MAX_ID, parse_ref
+from matinee.domain.movie import MovieDocument, parse_content, whole_numbers
 from matinee.domain.representation import encode_body, etag
-from matinee.errors import Fault, InvalidBody, InvalidParameter
+from matinee.errors import Fault, InvalidBody
 from matinee.http.access import writer_for
-from matinee.http.answers import Answer, Headers, base_url, header, validators
+from matinee.http.answers import Answer, Headers, base_url, validators
 from matinee.http.operations import IDEMPOTENCY_KEY, IF_MATCH, MOVIE_ID, operation
-from matinee.http.parameters import if_match, json_body
+from matinee.http.parameters import idempotency_key, if_match, json_body
 from matinee.runtime import Runtime
 from matinee.write import idempotency, movies
 from matinee.write.movies import Written
 
-MAX_KEY_CHARS = 255
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 JsonRequest = Request[Any, Any, Any]
@@ -73,8 +72,8 @@ async def merge_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     runtime, actor = await writer_for(request)
     ref = parse_ref(movie_id)
     plain, raw = await json_body(request, _JSON)
-    into = plain.get("into") if isinstance(plain, dict) and plain.keys() == {"into"} else None
-    if not isinstance(into, int) or isinstance(into, bool) or not 0 < into < 2**53:
+    into = whole_numbers(plain["into"]) if isinstance(plain, dict) and plain.keys() == {"into"} else None
+    if not isinstance(into, int) or isinstance(into, bool) or not 0 < into <= MAX_ID:
         raise InvalidBody('Send {"into": 42}, the id of the movie that stays.', faults=(Fault("/into", "not a movie's id"),))
     name = f"merge {ref}\n".encode()
     return await _once(request, runtime, actor, name + raw, 200, lambda work: movies.merge_in(work, ref, into))
@@ -83,10 +82,8 @@ async def merge_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
 async def _once(
     request: JsonRequest, runtime: Runtime, actor: str, name: bytes, status: int, write: Callable[[Any], MovieDocument]
 ) -> Answer:
-    key = header(request, "idempotency-key")
-    if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
-        raise InvalidParameter(f"Idempotency-Key has 1 to {MAX_KEY_CHARS} printable characters.")
-    stored, replayed = await in_write_thread(runtime, partial(idempotency.once, key, name, actor, write))
+    once = partial(idempotency.once, idempotency_key(request), name, actor, write)
+    stored, replayed = await in_write_thread(runtime, once)
     headers = validators(runtime.config, etag(stored["version"], stored["document_position"]), stored["updated_at_s"])
     headers.append((b"matinee-position", b"%d" % stored["position"]))
     if status == 201:

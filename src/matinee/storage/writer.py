@@ -91,11 +91,12 @@ class Transaction:
 
     def same_title(self, contents: Collection[MovieContent]) -> dict[tuple[str, int | None], list[int]]:
         """Return the movies that share folded title and year with one of these, by title and year."""
-        keys = {ranking.title_key(content.title) for content in contents}
+        wanted = {(ranking.title_key(content.title), content.year) for content in contents}
+        rows_ = models.Movie.objects.filter(title_fold__in={title for title, _ in wanted}).order_by("id")
         found: dict[tuple[str, int | None], list[int]] = {}
-        query = models.Movie.objects.filter(title_fold__in=keys).order_by("id").values_list("title_fold", "year", "id")
-        for title_fold, year, movie_id in query:
-            found.setdefault((title_fold, year), []).append(movie_id)
+        for title_fold, year, movie_id in rows_.values_list("title_fold", "year", "id"):
+            if (title_fold, year) in wanted:
+                found.setdefault((title_fold, year), []).append(movie_id)
         return found
 
     def save(self, edits: Sequence[Edit]) -> list[MovieDocument]:

@@ -35,7 +35,7 @@ class Record:
 
     def identity(self) -> list[Any]:
         """Return what no two records of one batch may share."""
-        return known_ids(self.content.ids) or [_natural_key(self.content)]
+        return [*known_ids(self.content.ids), _natural_key(self.content)]
 
 
 @dataclass
@@ -108,7 +108,8 @@ class _Matches:
     def __init__(self, work: Transaction, records: Sequence[Record]) -> None:
         external = {item for record in records for item in known_ids(record.content.ids)}
         self._owners: dict[ExternalId, int] = work.owners(external)
-        self._titles = work.same_title([record.content for record in records])
+        nameless = [record.content for record in records if not known_ids(record.content.ids)]
+        self._titles = work.same_title(nameless)
         own = {record.document.id for record in records if record.document}
         self._live = work.load(own | set(self._owners.values()) | {pk for ids in self._titles.values() for pk in ids})
         self._taken = self._live.keys() | work.tombstones(own).keys()
