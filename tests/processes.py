@@ -45,7 +45,7 @@ def free_port() -> int:
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the environment of a process that works on a data folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MATINEE_") and name != "SECRET_KEY"}
-    return kept | {"MATINEE_HOME": str(home), "LOG_FORMAT": "json", "MATINEE_DRAIN_S": "0"} | more
+    return kept | {"MATINEE_HOME": str(home), "LOG_FORMAT": "json", "LOG_LEVEL": "info", "MATINEE_DRAIN_S": "0"} | more
 
 
 def matinee(home: Path, *words: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -39,8 +40,7 @@ def up(
         load_sample(config)
     _make_admin()
     _log_to_file(config)
-    _greet(config)
-    _run(config)
+    _run(config, lambda: _greet(config))
 
 
 def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None:
@@ -50,11 +50,11 @@ def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None
     config = configuration.load(host=host, port=port, workers=workers)
     require_port(config.host, config.port)
     config = open_catalogue(config)
-    tell(f"Serving http://{config.host}:{config.port} with {config.workers} worker(s); Ctrl-C ends it.")
-    _run(config)
+    announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s); Ctrl-C ends it."
+    _run(config, lambda: tell(announcement))
 
 
-def _run(config: Config) -> None:
+def _run(config: Config, when_live: Callable[[], None]) -> None:
     from django.db import connections
 
     from matinee.ops.server import ServerOptions
@@ -62,7 +62,7 @@ def _run(config: Config) -> None:
 
     connections.close_all()  # the workers open their own
     export_settings(config)
-    run(ServerOptions(_TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE))
+    run(ServerOptions(_TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)
     tell("Ended.")
 
 

@@ -15,7 +15,8 @@ import msgspec
 
 from matinee.domain.ids import REF_PATTERN, MovieRef, parse_ref
 from matinee.domain.movie import closest
-from matinee.domain.text import fold
+from matinee.domain.ranking import title_key
+from matinee.domain.text import fold, fold_joined
 from matinee.errors import InvalidParameter, UnknownParameter
 
 MAX_LIMIT = 100
@@ -88,7 +89,7 @@ class SearchQuery:
 
     def digest(self) -> bytes:
         """Return what a cursor is bound to."""
-        return _digest("search", fold(self.q), self.filters, self.year)
+        return _digest("search", fold(self.q), fold_joined(self.q), self.filters, self.year)
 
 
 def _digest(*parts: Any) -> bytes:
@@ -134,13 +135,13 @@ FILTERS = (
 )
 IDS = Parameter(
     "ids",
-    {"type": "string", "pattern": f"^{_REF}( *, *{_REF}){{0,{MAX_IDS - 1}}}$", "maxLength": 6_000},
+    {"type": "string", "pattern": f"^{_REF}( *, *{_REF}){{0,{MAX_IDS - 1}}}$"},
     f"Up to {MAX_IDS} movies by id, in any form, parted by commas; they come in the order asked, unknown ones are left out.",
     repeatable=True,
 )
 SORT = Parameter("sort", {"type": "string", "enum": _SORT_NAMES}, "The order; - is descending, + ascending.")
 LIMIT = Parameter("limit", _whole(1, MAX_LIMIT, default=20), "How many at most.")
-CURSOR = Parameter("cursor", _text(500), "`next_cursor` of the page before.")
+CURSOR = Parameter("cursor", _text(1_200), "`next_cursor` of the page before.")
 Q = Parameter("q", _text(MAX_QUERY_CHARS), "Words of titles and people.", required=True)
 SINCE = Parameter("since", _whole(0, 2**63 - 1, default=0), "The last position that you have seen.")
 
@@ -181,7 +182,7 @@ def parse_list(pairs: Iterable[tuple[str, str]]) -> ListQuery:
     """Read the query string of a list."""
     values = group(pairs, LIST_PARAMETERS)
     ids = _parse_ids(values["ids"]) if "ids" in values else None
-    if ids is not None and (clash := [name for name in ("sort", "cursor") if name in values]):
+    if ids is not None and (clash := [name for name in ("sort", "limit", "cursor") if name in values]):
         raise InvalidParameter(f"{clash[0]} cannot stand with ids: they come in the order asked, all on one page.")
     year = number(values, "year")
     filters = replace(parse_filters(values), ids=ids)
@@ -223,7 +224,7 @@ def _bounds(values: Values) -> Iterable[tuple[str, int | None]]:
 
 
 def _facet(kind: str, text: str) -> FacetFilter:
-    names = tuple(dict.fromkeys(fold(choice) for choice in text.split("|")))
+    names = tuple(dict.fromkeys(title_key(choice) for choice in text.split("|")))  # as facets are stored
     if len(names) > MAX_CHOICES:
         raise InvalidParameter(f"{kind} {text[:60]!r} has {len(names)} choices; {MAX_CHOICES} are allowed.")
     return FacetFilter(kind, names)
@@ -233,7 +234,7 @@ def _people(values: Values) -> Iterable[PersonFilter]:
     for name, role in (("director", "director"), ("person", None)):
         for text in values.get(name, ()):
             is_id = text.isascii() and text.isdigit()
-            yield PersonFilter(min(int(text[:20]), 2**63 - 1) if is_id else fold(text), role)
+            yield PersonFilter(min(int(text[:20]), 2**63 - 1) if is_id else fold(text)[:300], role)
 
 
 def _parse_ids(texts: list[str]) -> tuple[MovieRef, ...]:

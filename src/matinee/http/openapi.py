@@ -167,7 +167,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
             response["headers"] = _PROBLEM_HEADERS[status]
         responses[str(status)] = response
     if operation.query:
+        # The server's own answers, before any of our code is asked.
         responses["414"] = {"description": "The address is longer than 64 KiB; the answer has no body."}
+        responses["431"] = {"description": "Address and headers are longer than 72 KiB; the answer has no body."}
     return responses
 
 

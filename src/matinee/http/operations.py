@@ -20,6 +20,8 @@ MOVIE_ID = {
     "schema": {"type": "string", "pattern": REF_PATTERN},
     "examples": {"ours": {"value": "42"}, "imdb": {"value": "imdb:tt0078748"}},
 }
+# For deleting and merging: whoever tries the examples one after another finds the movie of the others still there.
+DOOMED_MOVIE_ID = MOVIE_ID | {"examples": {"ours": {"value": "43"}, "imdb": {"value": "imdb:tt0090605"}}}
 PERSON_ID = {
     "name": "person_id",
     "in": "path",
@@ -28,20 +30,26 @@ PERSON_ID = {
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_PERSON_ID},
 }
 _ETAG = r'(W/)?"[!#-~]*"'
+_ETAGS = rf"^{_ETAG}( *, *{_ETAG})*$"
+IF_MATCH_PATTERN = rf"^\*$|{_ETAGS}"
+IDEMPOTENCY_KEY_PATTERN = r"^[!-~]+$"
 MAX_HEADER_CHARS = 255
 IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "required": True,
     "description": "The ETag of the movie that you read; * for whatever is there.",
-    "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS, "pattern": rf"^(\*|{_ETAG}( *, *{_ETAG})*)$"},
+    "schema": {
+        "type": "string",
+        "anyOf": [{"const": "*"}, {"maxLength": MAX_HEADER_CHARS, "pattern": _ETAGS}],
+    },
 }
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "A name of your own for this request; sent again within 24 hours it gets the same answer, once done.",
-    "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "maxLength": MAX_HEADER_CHARS, "pattern": IDEMPOTENCY_KEY_PATTERN},
 }
 
 

@@ -11,7 +11,7 @@ from litestar import Request
 
 from matinee.errors import InvalidParameter, MalformedBody, PreconditionRequired, UnsupportedMediaType
 from matinee.http.answers import header
-from matinee.http.operations import IDEMPOTENCY_KEY, IF_MATCH, MAX_HEADER_CHARS
+from matinee.http.operations import IDEMPOTENCY_KEY_PATTERN, IF_MATCH_PATTERN, MAX_HEADER_CHARS
 
 MAX_QUERY_BYTES = 8_192
 MAX_FIELDS = 200
@@ -43,7 +43,7 @@ def if_match(request: Request[Any, Any, Any]) -> str:
         raise PreconditionRequired(
             "Send If-Match with the ETag of the movie that you read, so that nobody's change is overwritten unseen."
         )
-    if not _suits(IF_MATCH, stated):
+    if not _suits(IF_MATCH_PATTERN, stated):
         raise InvalidParameter(f"If-Match {stated[:60]!r} is no ETag; send the movie's ETag as it is, quotes and all, or *.")
     return stated
 
@@ -51,14 +51,14 @@ def if_match(request: Request[Any, Any, Any]) -> str:
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:
     """Return the Idempotency-Key header, None when it is not there. Raises: InvalidParameter."""
     stated = header(request, "idempotency-key")
-    if stated is not None and not _suits(IDEMPOTENCY_KEY, stated):
+    if stated is not None and not _suits(IDEMPOTENCY_KEY_PATTERN, stated):
         raise InvalidParameter(f"Idempotency-Key has 1 to {MAX_HEADER_CHARS} printable ASCII characters without blanks.")
     return stated
 
 
-def _suits(described: dict[str, Any], stated: str) -> bool:
+def _suits(pattern: str, stated: str) -> bool:
     """Return whether a header's value is what the documentation says of it."""
-    return len(stated) <= MAX_HEADER_CHARS and re.fullmatch(described["schema"]["pattern"], stated) is not None
+    return len(stated) <= MAX_HEADER_CHARS and re.fullmatch(pattern, stated) is not None
 
 
 async def json_body(request: Request[Any, Any, Any], *content_types: str) -> tuple[Any, bytes]:

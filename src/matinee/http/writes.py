@@ -19,7 +19,7 @@ from matinee.domain.representation import encode_body, etag
 from matinee.errors import Fault, InvalidBody
 from matinee.http.access import writer_for
 from matinee.http.answers import Answer, Headers, base_url, validators
-from matinee.http.operations import IDEMPOTENCY_KEY, IF_MATCH, MOVIE_ID, operation
+from matinee.http.operations import DOOMED_MOVIE_ID, IDEMPOTENCY_KEY, IF_MATCH, MOVIE_ID, operation
 from matinee.http.parameters import idempotency_key, if_match, json_body
 from matinee.runtime import Runtime
 from matinee.write import idempotency, movies
@@ -59,7 +59,7 @@ async def create_movie(request: JsonRequest) -> Answer:
     "/v1/movies/{movie_id:str}/merge",
     opt=operation(
         "Merge a movie into another one",
-        path=MOVIE_ID,
+        path=DOOMED_MOVIE_ID,
         headers=(IDEMPOTENCY_KEY,),
         body="MergeInto",
         answers={200: "MovieDocument"},
@@ -141,7 +141,7 @@ async def patch_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     status_code=200,  # what Litestar would send; the Answer says 204 itself
     opt=operation(
         "Delete a movie",
-        path=MOVIE_ID,
+        path=DOOMED_MOVIE_ID,
         headers=(IF_MATCH,),
         answers={204: None},
         problems=(400, 404, 410, 412, 428),

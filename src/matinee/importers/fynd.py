@@ -56,7 +56,13 @@ def _nested(element: Any) -> dict[str, Any]:
         "ids": {"fynd": fynd_id(element["name"], director if isinstance(director, str) else "").value},
         "title": element["name"],
         "directors": [{"name": director.strip()}] if isinstance(director, str) and director.strip() else [],
-        "genres": [name.strip() if isinstance(name, str) else name for name in element.get("genre") or []],
+        "genres": _stripped(element.get("genre", [])),
         "rating": {"average": element.get("imdb_score")},
         "popularity": element.get("99popularity"),
     }
+
+
+def _stripped(genres: Any) -> Any:
+    if not isinstance(genres, list):
+        return genres  # what it is instead is for the validation to say
+    return [name.strip() if isinstance(name, str) else name for name in genres]

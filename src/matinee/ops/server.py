@@ -6,13 +6,18 @@ Called by cli. The application is named by a string and imported by the workers 
 from __future__ import annotations
 
 import ctypes
+import http.client
 import os
 import shutil
 import signal
 import socket
 import tempfile
 import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ from granian.server.mp import MPServer
 
 from matinee.errors import PortTaken
 
+_WATCH_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 30  # a worker that has not finished its requests by then is killed
 MAX_HEADER_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1  # Linux's prctl: signal me when my parent is gone
@@ -83,8 +89,25 @@ def require_port(host: str, port: int) -> None:
             ) from error
 
 
-def serve(options: ServerOptions) -> None:
-    """Serve until a signal ends it; returns when every worker has finished what it had."""
+def _watch(options: ServerOptions, when_live: Callable[[], None]) -> None:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104  all addresses are no address
+    address = (host.strip("[]"), options.port)
+    while True:
+        try:
+            with closing(http.client.HTTPConnection(*address, timeout=2)) as connection:
+                connection.request("GET", "/livez")
+                if connection.getresponse().status == HTTPStatus.OK:
+                    when_live()
+                    return
+        except OSError:
+            time.sleep(_WATCH_INTERVAL_S)
+
+
+def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
+    """Serve until a signal ends it; returns when every worker has finished what it had.
+
+    `when_live` is called once, when the first request is answered: a worker that cannot start must not be announced.
+    """
     folder = Path(tempfile.mkdtemp(prefix="matinee-run-"))
     os.environ[options.drain_variable] = str(folder / "draining")
     if options.workers > 1:
@@ -105,6 +128,7 @@ def serve(options: ServerOptions) -> None:
     )
     server.drain_file = folder / "draining"
     server.drain_s = options.drain_s
+    threading.Thread(target=_watch, args=(options, when_live), daemon=True).start()
     try:
         server.serve(target_loader=_load_in_worker)
     finally:

@@ -90,7 +90,7 @@ class MemoryReader:
         """Return one page of a list."""
         if query.filters.ids is not None:
             found = [movie for movie in self._asked(query.filters.ids) if _has_all(movie, query.filters)]
-            return CardRows(*_cards(found), None, _newest_s(found))
+            return _cards(found, None)
         key = _KEYS[query.sort.name]
         rows = [((key(movie), movie.id), movie) for movie in self._movies.values() if _has_all(movie, query.filters)]
         return _page(_in_order(rows, query.sort, after), query.limit)
@@ -166,16 +166,11 @@ _Rows = list[tuple[tuple[Any, ...], MovieDocument]]  # movies with the keys that
 
 
 def _page(rows: _Rows, limit: int) -> CardRows:
-    movies = [movie for _, movie in rows[:limit]]
-    return CardRows(*_cards(movies), rows[limit - 1][0] if len(rows) > limit else None, _newest_s(movies))
+    return _cards([movie for _, movie in rows[:limit]], rows[limit - 1][0] if len(rows) > limit else None)
 
 
-def _cards(movies: list[MovieDocument]) -> tuple[list[bytes]]:
-    return ([encode_card(movie) for movie in movies],)
-
-
-def _newest_s(movies: list[MovieDocument]) -> int:
-    return max(map(_updated_at_s, movies), default=0)
+def _cards(movies: list[MovieDocument], after: tuple[Any, ...] | None) -> CardRows:
+    return CardRows([encode_card(movie) for movie in movies], after, max(map(_updated_at_s, movies), default=0))
 
 
 def _updated_at_s(movie: MovieDocument) -> int:

@@ -66,6 +66,21 @@ def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
     return [named_queries()[name] for name, _ in filters.bounds]
 
 
+def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None) -> list[str]:
+    """Return the conditions on numbers for a walk along the index of an order.
+
+    One on the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its
+    column, by which SQLite checks it on the way: it would else take that column's index and sort all that it finds there, or
+    begin at the bound and not at the key. A single year is free: it has indexes of its own.
+    """
+    own, free = f"d.{KEYS[sort.name]} ", named_queries()["year"]
+    passed = None if after is None else f"{own}<=" if sort.descending else f"{own}>="
+    parts = [part for text in bounds for part in text.split(" AND ")]
+    bare = [(part.startswith(own) or part == free) and not (passed and part.startswith(passed)) for part in parts]
+    placed = [part.replace("d.", f"{table}.") if part.startswith(own) else part for part in parts]
+    return [part if is_bare else f"+{part}" for part, is_bare in zip(placed, bare, strict=True)]
+
+
 def _in(ids: list[int]) -> dict[str, str]:
     return {"facets": ", ".join(map(str, ids))}
 
@@ -77,15 +92,16 @@ def list_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: F
     if groups is None:
         return None
     people = [_person(index, item, values) for index, item in enumerate(query.filters.people)]
-    conditions = _bounds(query.filters, values)
     base, fills = "page_by_order", {}
     if people:
         base, fills = "page_by_few", {"few": sql["few_by_person"].format(**people.pop(0))}
     elif groups:
         base, fills, groups = _drive_by_facet(groups, query, directory, values)
-    conditions += [sql["has_facet"].format(**_in(ids)) for ids in groups]
+    table = "f" if base == "page_by_facet" else "d"
+    bounds = _along(_bounds(query.filters, values), table, query.sort, after)
+    conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
     conditions += [sql["has_person"].format(**person) for person in people]
-    return _ordered(sql[base], fills, conditions, query.sort, after, values, "f" if base == "page_by_facet" else "d")
+    return _ordered(sql[base], fills, conditions, query.sort, after, values, table)
 
 
 def _drive_by_facet(
@@ -113,28 +129,30 @@ def _ordered(
     table: str,
 ) -> Statement:
     """Return the base with its order, its conditions and the key after which it goes on."""
-    key, direction = KEYS[sort.name], "DESC" if sort.descending else "ASC"
+    key, (direction, compare) = KEYS[sort.name], ("DESC", "<") if sort.descending else ("ASC", ">")
+    order = ", ".join(f"{table}.{column} {direction}" for column in dict.fromkeys((key, "movie_id")))
+    own, unknown = f"{table}.{key} ", f"{table}.{key} = {UNKNOWN}"
+    in_unknown = after is not None and after[0] == UNKNOWN and not sort.descending
+    following: list[str] = []
     if after is not None:
         values["after_key"], values["after_id"] = after
-        compare = "<" if sort.descending else ">"
-        conditions = [*conditions, f"({table}.{key}, {table}.movie_id) {compare} (:after_key, :after_id)"]
+        # Where the key is one value anyway, the id alone says where to go on: SQLite would look for it row by row.
+        one_key = in_unknown or f"{own}= :year" in conditions
+        keys, place = ("movie_id", ":after_id") if one_key else (f"{key}, {table}.movie_id", ":after_key, :after_id")
+        following = [f"({table}.{keys}) {compare} ({place})"]
 
-    def part(*more: str) -> str:
-        where = " AND ".join([*conditions, *more]) or "TRUE"
-        return base.format(key=key, direction=direction, where=where, **fills)
+    def part(*first: str) -> str:
+        where = " AND ".join([*first, *conditions]) or "TRUE"
+        return base.format(key=key, order=order, where=where, **fills)
 
-    if sort.descending or sort.name in _NEVER_UNKNOWN:
-        return Statement(part(), values)
+    is_known = sort.name in _NEVER_UNKNOWN or any(text.lstrip("+").startswith(own) for text in conditions)
+    if sort.descending or is_known:
+        return Statement(part(*following), values)
     # Unknown keys are below all known ones, and yet come last: upwards, the known range is read first, then the unknown.
-    unknown = part(f"{table}.{key} = {UNKNOWN}")
-    if after is not None and after[0] == UNKNOWN:
-        return Statement(unknown, values)
-    if after is not None:
-        conditions.pop()
-        unknown = part(f"{table}.{key} = {UNKNOWN}")
-        conditions.append(f"({table}.{key}, {table}.movie_id) > (:after_key, :after_id)")
-    known = part(f"{table}.{key} >= 0")
-    return Statement(f"SELECT * FROM ({known}) UNION ALL SELECT * FROM ({unknown}) LIMIT :limit", values)
+    if in_unknown:
+        return Statement(part(unknown, *following), values)
+    known = part(*(following or [f"{own}>= 0"]))
+    return Statement(f"SELECT * FROM ({known}) UNION ALL SELECT * FROM ({part(unknown)}) LIMIT :limit", values)
 
 
 def ids_statement(refs: tuple[MovieRef, ...], filters: Filters, directory: FacetDirectory) -> Statement | None:

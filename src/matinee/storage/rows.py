@@ -146,6 +146,8 @@ def _id_rows(document: MovieDocument) -> Iterable[tuple[str, str, int]]:
 
 def owners(external: Collection[ExternalId]) -> dict[ExternalId, int]:
     """Return which movie or tombstone each external id belongs to. Cost: 1 query."""
-    rows = models.ExternalIdRow.objects.filter(value__in={item.value for item in external})
+    # The scheme begins the index: by the values alone, the whole table would be read.
+    schemes, values = {item.scheme for item in external}, {item.value for item in external}
+    rows = models.ExternalIdRow.objects.filter(scheme__in=schemes, value__in=values)
     found = {ExternalId(scheme, value): owner for scheme, value, owner in rows.values_list("scheme", "value", "movie_id")}
     return {item: found[item] for item in external if item in found}

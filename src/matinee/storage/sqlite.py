@@ -160,6 +160,7 @@ class SqliteReader:
         )
         connection.set_progress_handler(self._is_late, _OPS_BETWEEN_CLOCKS)
         self._connection = connection
+        self._directory_version = -1  # each connection counts the commits of others from its own beginning
         return connection
 
     def _is_late(self) -> bool:

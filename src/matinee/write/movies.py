@@ -17,7 +17,7 @@ from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.merge_patch import merge_patch
 from matinee.domain.movie import MovieContent, MovieDocument, content_of, parse_content
 from matinee.domain.representation import etag
-from matinee.errors import Conflict, Gone, InvalidBody, NotFound, StaleVersion
+from matinee.errors import Conflict, Fault, Gone, InvalidBody, NotFound, StaleVersion
 from matinee.storage.writer import Edit, Leader, Transaction
 
 _leader = Leader()
@@ -88,11 +88,12 @@ def merge_in(work: Transaction, ref: MovieRef, into: int) -> MovieDocument:
     """Merge a movie into another one: it is gone, its address leads there, and so do its ids in other catalogues.
 
     The other one keeps what it states; of the merged one it takes only external ids that it lacks.
-    Raises: NotFound, Gone, Conflict for a movie into itself.
+    Raises: NotFound, Gone; Conflict for a movie into itself, or into one that is not there.
     """
-    source, target = require(work, ref), require(work, into)
-    if source.id == target.id:
+    source = require(work, ref)
+    if source.id == into:
         raise Conflict(f"Movie {into} cannot be merged into itself; name the movie that stays.")
+    target = _require_target(work, into)
     work.remove([(source, into)])
     content = content_of(target)
     lacking = {scheme: value for scheme, value in structs.asdict(source.ids).items() if getattr(target.ids, scheme) is None}
@@ -113,6 +114,14 @@ def require(work: Transaction, ref: MovieRef) -> MovieDocument:
     if stone.merged_into is None:
         raise Gone(f"Movie {ref} was deleted at position {stone.position}.")
     raise Gone(f"Movie {ref} was merged into {stone.merged_into}; change that one.")
+
+
+def _require_target(work: Transaction, into: int) -> MovieDocument:
+    # What is not there is named in the request, not its address: so it is no 404 and no 410.
+    try:
+        return require(work, into)
+    except (NotFound, Gone) as error:
+        raise Conflict(error.detail, faults=(Fault("/into", error.detail),)) from error
 
 
 def check_version(before: MovieDocument, if_match: str | None) -> None:

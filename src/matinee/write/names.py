@@ -6,6 +6,7 @@ memory does not grow with their number.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,7 +119,8 @@ def _require_free(kind: str, name: str, own_id: int | None) -> None:
 
 
 def _checked(name: str) -> str:
-    tidied = name.strip()
+    # Composed (NFC) as every movie's names are: else an import would take the same name for somebody else's.
+    tidied = unicodedata.normalize("NFC", name).strip()
     if not tidied or len(tidied) > 300 or not tidied.isprintable():
         raise InvalidBody(
             "A name has 1 to 300 printable characters.", faults=(Fault("/name", "empty, too long or not printable"),)

@@ -10,7 +10,7 @@ SELECT id, name, movies FROM facet WHERE kind = 'genre' AND movies > 0 ORDER BY 
 
 -- name: facets
 -- The genres, languages and countries that lists filter by; a few hundred rows, kept in memory until the catalogue changes.
-SELECT kind, name_fold, id, movies FROM facet WHERE kind <> 'company'
+SELECT kind, name_fold, id, movies FROM facet WHERE kind IN ('genre', 'language', 'country')
 
 -- name: changes_since
 -- The next changes of the catalogue after a position.

@@ -1,20 +1,20 @@
 -- Pages of cards. A page starts at one of the bases, takes the conditions that the query states, and goes on from a key.
--- {key} is a sort key's column, {direction} ASC or DESC, {where} the conditions: all of them our own text, never a caller's.
+-- {key} is a sort key's column, {order} the order by it and by id, {where} the conditions: all of them our own text, never a caller's.
 
 -- name: page_by_order
 -- A page along the index of one order.
 SELECT d.movie_id, d.{key} AS sort_key, d.card, d.updated_at_s FROM movie_document d
-WHERE {where} ORDER BY d.{key} {direction}, d.movie_id {direction} LIMIT :limit
+WHERE {where} ORDER BY {order} LIMIT :limit
 
 -- name: page_by_facet
 -- A page along the index of one order of one facet.
 SELECT f.movie_id, f.{key} AS sort_key, d.card, d.updated_at_s FROM movie_facet f CROSS JOIN movie_document d ON d.movie_id = f.movie_id
-WHERE f.facet_id = :driver AND {where} ORDER BY f.{key} {direction}, f.movie_id {direction} LIMIT :limit
+WHERE f.facet_id = :driver AND {where} ORDER BY {order} LIMIT :limit
 
 -- name: page_by_few
 -- A page of the few movies that a rare facet or a person has, sorted on the way.
 SELECT d.movie_id, d.{key} AS sort_key, d.card, d.updated_at_s FROM ({few}) few CROSS JOIN movie_document d ON d.movie_id = few.movie_id
-WHERE {where} ORDER BY d.{key} {direction}, d.movie_id {direction} LIMIT :limit
+WHERE {where} ORDER BY {order} LIMIT :limit
 
 -- name: page_by_ids
 -- The movies of these ids in the order asked; a merged id stands for the movie that it was merged into.
@@ -58,7 +58,7 @@ d.year_key >= :year_from
 
 -- name: year_to
 -- Condition: made in this year or earlier, and the year is known.
-d.year_key BETWEEN 0 AND :year_to
+d.year_key >= 0 AND d.year_key <= :year_to
 
 -- name: rating_min
 -- Condition: an average rating of at least this, in thousandths.
@@ -74,4 +74,4 @@ d.runtime_key >= :runtime_min
 
 -- name: runtime_max
 -- Condition: at most this many minutes long, and the length is known.
-d.runtime_key BETWEEN 0 AND :runtime_max
+d.runtime_key >= 0 AND d.runtime_key <= :runtime_max

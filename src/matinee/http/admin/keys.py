@@ -1,0 +1,77 @@
+"""The pages of API keys: made, shown once, revoked. A key is never changed or deleted. Every write goes to write.keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.html import format_html
+
+from matinee.http.admin.seen_form import SeenForm
+from matinee.http.admin.written import WrittenAdmin, actor
+from matinee.storage.models import ApiKey
+from matinee.write import keys
+
+_NEW_KEY = "matinee.admin.new_key"
+
+
+class KeyForm(SeenForm):
+    """Who will use a key, and what for."""
+
+    class Meta:
+        fields = ("name", "scope")
+        help_texts = {
+            "name": "Who will use it.",
+            "scope": "“write” may change the catalogue; “read” is needed only where reads are not public.",
+        }
+
+
+class KeyAdmin(WrittenAdmin):
+    """API keys."""
+
+    subject = "key"
+    form = KeyForm
+    fields = ("name", "scope")
+    list_display = ("name", "prefix", "scope", "created_at", "last_used_at", "revoked_at")
+    actions = ("revoke_selected",)
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """Return what a new key needs, or all that is known of an old one."""
+        return self.fields if obj is None else ("name", "prefix", "scope", "created_at", "last_used_at", "revoked_at")
+
+    def write(self, request: HttpRequest, obj: Any, form: Any, formsets: Any) -> bool:
+        """Make the key."""
+        new = keys.create(form.cleaned_data["name"], form.cleaned_data["scope"], actor(request))
+        obj.pk, obj.prefix, request.META[_NEW_KEY] = new.id, new.prefix, new.text
+        return True
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponseBase:
+        """Show the key, this once."""
+        text = "The key of “{}”, which is not kept and not shown again; copy it now: {}"
+        self.message_user(request, format_html(text, obj.name, request.META[_NEW_KEY]), messages.SUCCESS)
+        response: HttpResponseBase = self.response_post_save_add(request, obj)
+        return response
+
+    @admin.action(permissions=["revoke"], description="Revoke selected API keys")
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Revoke these keys; from then on they open nothing."""
+        self.each(request, queryset, lambda key: keys.revoke(key.prefix, actor(request)), "revoked")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may revoke keys: whoever may change what a key may do."""
+        return request.user.has_perm("catalogue.change_apikey")
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Return that a key is never changed."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Return that a key is never deleted: the log names it."""
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        """Return whether the user may see the keys."""
+        return request.user.has_perms(("catalogue.view_apikey",)) or self.has_revoke_permission(request)
