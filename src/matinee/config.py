@@ -25,9 +25,12 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
         if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}")
+            raise ValueError(f"must be a whole number from {low} to {high}")
         return value
 
     return read
@@ -71,7 +74,7 @@ def _base_url(text: str) -> str:
 
 def _setting(env: str, default: Any, read: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
     metadata = {"env": env, "read": read, "help": help_text, "secret": secret}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,6 @@ def _production_faults(config: Config, environ: Mapping[str, str]) -> list[str]:
     faults = []
     if len(config.secret_key) < 32:
         faults.append("MATINEE_ENV=production needs SECRET_KEY, 32 characters or more, the same on every server")
-    if not environ.get("ALLOWED_HOSTS"):
+    if not environ.get("ALLOWED_HOSTS") or not config.allowed_hosts:
         faults.append("MATINEE_ENV=production needs ALLOWED_HOSTS, as ALLOWED_HOSTS=movies.example.org")
     return faults

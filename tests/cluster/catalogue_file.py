@@ -36,7 +36,8 @@ def contradictions(home: Path) -> list[str]:
         found.append(f"the head is at {position(home)}, the log at {newest}")
     counted = """
         SELECT facet.name, facet.movies, count(movie_facet.movie_id) FROM facet
-        LEFT JOIN movie_facet ON movie_facet.facet_id = facet.id GROUP BY facet.id HAVING facet.movies <> count(movie_facet.movie_id)
+        LEFT JOIN movie_facet ON movie_facet.facet_id = facet.id
+        GROUP BY facet.id HAVING facet.movies <> count(movie_facet.movie_id)
     """
     found += [f"{name} says {stated} movies and has {real}" for name, stated, real in ask(home, counted)]
     found += [f"integrity: {line}" for (line,) in ask(home, "PRAGMA integrity_check") if line != "ok"]

@@ -8,7 +8,9 @@ from pathlib import Path
 def children(pid: int) -> set[int]:
     """Return the ids of the processes that this one and those below it have started."""
     try:
-        found = {int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()}
+        found = {
+            int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+        }
     except OSError:
         return set()
     return found.union(*(children(child) for child in found))

@@ -63,8 +63,6 @@ REFUSED = {
     "a surrogate in the path": (line(b"/v1/movies/%ed%a0%80"), 400),
     "a broken percent encoding in the query": (line(b"/v1/movies?genre=%zz&limit=%"), 400),
     "bad UTF-8 in the query": (line(b"/v1/search?q=%ff%fe"), 400),
-    "NUL in the query": (line(b"/v1/search?q=%00"), 400),
-    "NUL in a filter": (line(b"/v1/movies?genre=a%00b"), 400),
     "a query of 10 kB": (line(b"/v1/search?q=" + _LONG), 400),
     "an unknown parameter of 10 kB": (line(b"/v1/movies?" + _LONG + b"=1"), 400),
     "ten thousand parameters": (line(b"/v1/movies?" + b"&".join([b"a=1"] * 10_000)), 400),
@@ -77,8 +75,7 @@ REFUSED = {
     "a number that is none": (line(b"/v1/movies?year_from=NaN"), 400),
     "a rating without end": (line(b"/v1/movies?rating_from=1e999"), 400),
     "a position beyond 64 bits": (line(b"/v1/changes?since=" + _HUGE_NUMBER), 400),
-    "ids beyond 64 bits": (line(b"/v1/movies?ids=" + _HUGE_NUMBER), 400),
-    "digits of another script": (line("/v1/movies/%D9%A1".encode()), 400),
+    "digits of another script": (line(b"/v1/movies/%D9%A1"), 400),
     "an id beyond 64 bits": (line(b"/v1/movies/" + _HUGE_NUMBER), 404),
     "a person beyond 64 bits": (line(b"/v1/people/" + _HUGE_NUMBER), 404),
     "a cursor of garbage": (line(b"/v1/movies?cursor=%00%ff"), 400),
@@ -87,6 +84,8 @@ REFUSED = {
         + b" " * _BODY_BYTES,
         413,
     ),
+    "a Host of garbage": (line(b"/v1/movies", headers=b"Host: \xff\xfe<script>\r\n"), 400),
+    "a Host with a path": (line(b"/v1/movies", headers=b"Host: a/b?c#d\r\n"), 400),
     "a bearer of garbage": (
         line(b"/v1/movies/1", b"DELETE", _HOST + b"If-Match: *\r\nAuthorization: Bearer \xff\xfe\x80\r\n"),
         401,
@@ -107,8 +106,9 @@ def test_what_the_api_cannot_use_is_refused_in_its_one_shape(serving: Server, ca
 
 
 TOLERATED = {
-    "a Host of garbage": line(b"/v1/movies", headers=b"Host: \xff\xfe<script>\r\n"),
-    "a Host with a path": line(b"/v1/movies", headers=b"Host: a/b?c#d\r\n"),
+    "NUL in the query": line(b"/v1/search?q=%00"),
+    "NUL in a filter": line(b"/v1/movies?genre=a%00b"),
+    "ids beyond 64 bits": line(b"/v1/movies?ids=" + _HUGE_NUMBER),
     "a Host of 10 kB": line(b"/v1/movies", headers=b"Host: " + _LONG + b"\r\n"),
     "no Host in HTTP/1.0": b"GET /v1/movies HTTP/1.0\r\n\r\n",
     "an ETag of garbage": line(b"/v1/movies", headers=_HOST + b'If-None-Match: \xff,,"\r\n'),
@@ -119,7 +119,7 @@ TOLERATED = {
 
 
 @pytest.mark.parametrize("case", TOLERATED)
-def test_odd_headers_do_not_keep_a_list_from_being_answered(serving: Server, case: str) -> None:
+def test_what_is_odd_and_harmless_is_answered_with_a_list(serving: Server, case: str) -> None:
     answer = send(serving, TOLERATED[case])
 
     assert (answer.status, answer.content_type) == (200, "application/json"), answer

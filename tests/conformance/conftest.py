@@ -26,4 +26,4 @@ def pair(empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Pai
     with catalogue_copy(empty_catalogue, path):
         fill(200, seed=7)
         memory = in_memory()
-    return Pair(SqliteReader(path), memory)
+    return Pair(SqliteReader(path, timeout_ms=60_000), memory)

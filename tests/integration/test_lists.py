@@ -338,11 +338,15 @@ def test_a_list_of_more_than_100_ids_is_refused(movies: Client) -> None:
     assert ids(movies, f"/v1/movies?ids={wanted.removesuffix(',101')}") == list(range(1, ALL + 1))
 
 
-def test_ids_come_in_the_order_asked_on_one_page_and_nothing_may_say_otherwise(movies: Client) -> None:
-    details = [refused(movies, f"/v1/movies?ids=1,2&{other}") for other in ("sort=title", "cursor=abc", "limit=1")]
+def test_ids_come_in_the_order_asked_and_no_sort_may_say_otherwise(movies: Client) -> None:
+    reason = "sort cannot stand with ids: they come in the order asked."
 
-    reason = "cannot stand with ids: they come in the order asked, all on one page."
-    assert details == [f"{name} {reason}" for name in ("sort", "cursor", "limit")]
+    assert refused(movies, "/v1/movies?ids=1,2&sort=title") == reason
+
+
+def test_ids_are_paged_when_a_limit_says_so(movies: Client) -> None:
+    assert movies.walk("/v1/movies?ids=9,99,4,9,1,7&limit=2") == [9, 4, 1, 7]
+    assert len(ids(movies, f"/v1/movies?ids={','.join(map(str, range(1, ALL + 1)))}")) == ALL
 
 
 def test_an_id_that_no_movie_can_have_is_refused(movies: Client) -> None:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,9 @@ def test_no_search_and_no_list_of_ids_walks_a_table(many: sqlite3.Connection) ->
         directory(many),
         Filters(facets=(genre("common", "wide"),), people=(PersonFilter(7),), bounds=(("year_to", 1979),)),
     )
+    by_id = replace(limited, ids=(1, ExternalId("imdb", "tt0000001")))
     statements = {
-        "ids": page_sql.ids_statement((1, ExternalId("imdb", "tt0000001")), limited, facets),
+        "ids": page_sql.ids_statement(ListQuery(by_id), None, facets),
         "search": page_sql.search_statement(SearchQuery("common st", limited, 1979), None, facets),
         "deep search": page_sql.search_statement(SearchQuery("common st", limited, 1979), (3, 5), facets),
         "titles": page_sql.titles_statement("comm", 10),

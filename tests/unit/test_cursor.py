@@ -37,9 +37,7 @@ def test_a_cursor_needs_no_escaping_in_an_address() -> None:
 
 def test_a_cursor_with_any_bit_flipped_is_refused() -> None:
     raw = base64.urlsafe_b64decode(CURSOR + "=" * (-len(CURSOR) % 4))
-    damaged = [
-        bytes([*raw[:place], raw[place] ^ 1 << bit, *raw[place + 1 :]]) for place in range(len(raw)) for bit in range(8)
-    ]
+    damaged = [bytes([*raw[:place], raw[place] ^ 1 << bit, *raw[place + 1 :]]) for place in range(len(raw)) for bit in range(8)]
 
     for wrong in damaged:
         with pytest.raises(InvalidCursor, match="is damaged or was not made by this catalogue"):
@@ -79,7 +77,8 @@ def test_what_is_no_cursor_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [[("genre", "Comedy")], [("genre", "Drama"), ("sort", "title")], [("language", "Drama")], [("genre", "Drama|Comedy")]]
+    "other",
+    [[("genre", "Comedy")], [("genre", "Drama"), ("sort", "title")], [("language", "Drama")], [("genre", "Drama|Comedy")]],
 )
 def test_a_cursor_of_another_query_is_refused_and_the_message_says_so(other: list[tuple[str, str]]) -> None:
     with pytest.raises(InvalidCursor) as caught:

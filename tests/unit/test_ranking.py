@@ -67,6 +67,8 @@ def test_a_rating_is_kept_in_whole_thousandths(average: float, key: int) -> None
     assert rating_key(average) == key
 
 
-@pytest.mark.parametrize(("title", "key"), [("Amélie", "amelie"), ("...", "..."), ("!" * 300, "!" * 200), ("A" * 300, "a" * 200)])
+@pytest.mark.parametrize(
+    ("title", "key"), [("Amélie", "amelie"), ("...", "..."), ("!" * 300, "!" * 200), ("A" * 300, "a" * 200)]
+)
 def test_titles_are_ordered_by_their_folded_words_or_else_by_their_signs(title: str, key: str) -> None:
     assert title_key(title) == key

@@ -77,4 +77,4 @@ def fynd_id(name: str, director: str) -> ExternalId:
 
     Two of its names occur twice and are different films, so that the name alone would lose two.
     """
-    return ExternalId("fynd", fold(f"{name} {director}").replace(" ", "-")[:MAX_VALUE_CHARS])
+    return ExternalId("fynd", fold(f"{name} {director}").replace(" ", "-")[:MAX_VALUE_CHARS].rstrip("-"))

@@ -257,7 +257,7 @@ def _is_nobody(person: PersonRef) -> bool:
 
 def _faults(stated: dict[str, Any]) -> list[Fault]:
     faults: list[Fault] = []
-    for name in stated.keys() - _FIELD_TYPES.keys():
+    for name in sorted(stated.keys() - _FIELD_TYPES.keys()):
         close = closest(name, _FIELD_TYPES)
         faults.append(Fault(pointer(name), f"a movie has no field {name[:60]!r}{close}"))
     if stated.get("title") is None:

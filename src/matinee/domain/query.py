@@ -182,13 +182,15 @@ def parse_list(pairs: Iterable[tuple[str, str]]) -> ListQuery:
     """Read the query string of a list."""
     values = group(pairs, LIST_PARAMETERS)
     ids = _parse_ids(values["ids"]) if "ids" in values else None
-    if ids is not None and (clash := [name for name in ("sort", "limit", "cursor") if name in values]):
-        raise InvalidParameter(f"{clash[0]} cannot stand with ids: they come in the order asked, all on one page.")
+    if ids is not None and "sort" in values:
+        raise InvalidParameter("sort cannot stand with ids: they come in the order asked.")
     year = number(values, "year")
     filters = replace(parse_filters(values), ids=ids)
     if year is not None:
         filters = replace(filters, bounds=(("year", year), *filters.bounds))
-    return ListQuery(filters, parse_sort(values), parse_limit(values), first(values, "cursor"))
+    # Who lists ids wants all of them, unless a limit says otherwise.
+    limit = MAX_IDS if ids is not None and "limit" not in values else parse_limit(values)
+    return ListQuery(filters, parse_sort(values), limit, first(values, "cursor"))
 
 
 def parse_search(pairs: Iterable[tuple[str, str]]) -> SearchQuery:

@@ -89,21 +89,21 @@ class MemoryReader:
     async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a list."""
         if query.filters.ids is not None:
-            found = [movie for movie in self._asked(query.filters.ids) if _has_all(movie, query.filters)]
-            return _cards(found, None)
+            asked = [(place, movie) for place, movie in self._asked(query.filters.ids) if _has_all(movie, query.filters)]
+            return _page([((place,), movie) for place, movie in asked if place > (after[0] if after else -1)], query.limit)
         key = _KEYS[query.sort.name]
         rows = [((key(movie), movie.id), movie) for movie in self._movies.values() if _has_all(movie, query.filters)]
         return _page(_in_order(rows, query.sort, after), query.limit)
 
-    def _asked(self, refs: Iterable[MovieRef]) -> list[MovieDocument]:
-        """Return the movies of these ids in the order asked, those that were merged as what they were merged into."""
-        found: dict[int, MovieDocument] = {}
-        for ref in refs:
+    def _asked(self, refs: Iterable[MovieRef]) -> list[tuple[int, MovieDocument]]:
+        """Return the movies of these ids with their places, those that were merged as what they were merged into."""
+        found: dict[int, tuple[int, MovieDocument]] = {}
+        for place, ref in enumerate(refs):
             movie_id = self._owners.get(ref, 0) if isinstance(ref, ExternalId) else ref
             stone = self._tombstones.get(movie_id)
             movie_id = stone.merged_into or 0 if stone else movie_id
             if movie_id in self._movies:
-                found.setdefault(movie_id, self._movies[movie_id])
+                found.setdefault(movie_id, (place, self._movies[movie_id]))
         return list(found.values())
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:

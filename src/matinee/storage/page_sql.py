@@ -155,9 +155,14 @@ def _ordered(
     return Statement(f"SELECT * FROM ({known}) UNION ALL SELECT * FROM ({part(unknown)}) LIMIT :limit", values)
 
 
-def ids_statement(refs: tuple[MovieRef, ...], filters: Filters, directory: FacetDirectory) -> Statement | None:
-    """Return the statement that finds these movies, in the order asked; `:refs` is left to the reader to encode."""
-    sql, values = named_queries(), {"refs": [_asked(ref) for ref in refs]}
+def ids_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
+    """Return the statement of a page of these ids' movies, in the order asked; `:refs` is left to the reader to encode."""
+    sql, filters = named_queries(), query.filters
+    values: dict[str, Any] = {
+        "refs": [_asked(ref) for ref in filters.ids or ()],
+        "after_place": after[0] if after else -1,
+        "limit": query.limit + 1,
+    }
     groups = facet_ids(filters.facets, directory)
     if groups is None:
         return None

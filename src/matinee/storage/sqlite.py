@@ -31,6 +31,7 @@ from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, Person
 from matinee.storage.sql import named_queries
 
 _OPS_BETWEEN_CLOCKS = 20_000  # virtual machine steps, about a millisecond
+_LOOK_INTERVAL_S = 0.5  # how long a file that is gone or replaced may still be read; a look costs 2 microseconds
 
 
 class SqliteReader:
@@ -39,7 +40,8 @@ class SqliteReader:
     def __init__(self, path: Path, *, timeout_ms: int = 1_000) -> None:
         self._path = path
         self._timeout_s = timeout_ms / 1000
-        self._deadline_s = 0.0
+        self._deadline_s = self._next_look_s = 0.0
+        self._file: tuple[int, int] | None = None
         self._sql = named_queries()
         self._connection: sqlite3.Connection | None = None
         self._directory: FacetDirectory = {}
@@ -63,16 +65,16 @@ class SqliteReader:
         """Return one page of a list."""
         directory = self._facets(query.filters)
         if query.filters.ids is not None:
-            return self._by_ids(query, directory)
+            return self._by_ids(query, after, directory)
         statement = list_statement(query, after, directory)
         rows = self._run(statement)
         return _cards(rows, query.limit, lambda row: (row[1], row[0]))
 
-    def _by_ids(self, query: ListQuery, directory: FacetDirectory) -> CardRows:
-        statement = ids_statement(query.filters.ids or (), query.filters, directory)
+    def _by_ids(self, query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> CardRows:
+        statement = ids_statement(query, after, directory)
         if statement is not None:
             statement.values["refs"] = json.dumps(statement.values["refs"])
-        return _cards(self._run(statement), len(query.filters.ids or ()), lambda _: ())
+        return _cards(self._run(statement), query.limit, lambda row: (row[0],))
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a search, best first."""
@@ -143,15 +145,27 @@ class SqliteReader:
         return [] if statement is None else self._rows(statement.text, statement.values)
 
     def _rows(self, text: str, values: dict[str, Any]) -> list[Any]:
-        self._deadline_s = time.monotonic() + self._timeout_s
+        now_s = time.monotonic()
+        self._deadline_s = now_s + self._timeout_s
         self.statements += 1
         try:
+            if now_s >= self._next_look_s:
+                self._next_look_s = now_s + _LOOK_INTERVAL_S
+                self._look_at_file()
             connection = self._connection or self._connect()
             return connection.execute(text, values).fetchall()
         except sqlite3.Error as error:
-            # A file that was replaced under us (a restore) is opened anew by the next read.
             self._connection = None
             raise NoReaderAvailable(f"The catalogue cannot be read right now ({error}); try again.") from error
+
+    def _look_at_file(self) -> None:
+        # An open file that was moved away or replaced (a restore) goes on to be read as it was, without an error: whether the
+        # path still leads to it must be asked. What is there now is opened by this read, and if nothing is, that is its error.
+        found = _identity(self._path)
+        if found != self._file and self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._file = found
 
     def _connect(self) -> sqlite3.Connection:
         # The server makes one reader for its loop; tests and `matinee get` make theirs in one thread and use it in another.
@@ -165,6 +179,15 @@ class SqliteReader:
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline_s
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file a path leads to, None when to none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _cards(rows: list[Any], limit: int, keys: Callable[[Any], tuple[Any, ...]]) -> CardRows:

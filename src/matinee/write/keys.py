@@ -10,7 +10,9 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from matinee.errors import InvalidBody, NotFound
+from django.db import OperationalError
+
+from matinee.errors import InvalidBody, LeaderUnavailable, NotFound
 from matinee.storage import models
 from matinee.storage.writer import Leader
 
@@ -62,8 +64,14 @@ def all_keys() -> list[models.ApiKey]:
 
 
 def touch(key_id: int, at: dt.datetime) -> None:
-    """Remember when a key was last used. It is no change of the catalogue, so it takes no position."""
-    models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
+    """Remember when a key was last used. It is no change of the catalogue, so it takes no position.
+
+    Raises: LeaderUnavailable.
+    """
+    try:
+        models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
+    except OperationalError as error:
+        raise LeaderUnavailable(f"The catalogue cannot be written to right now ({error}); try again.") from error
 
 
 def _digest(text: str) -> str:
