@@ -107,7 +107,12 @@ class Config:
     port: int = _setting("PORT", 8000, _whole(1, 65_535), "Port that the server listens on.")
     workers: int = _setting("WEB_CONCURRENCY", 1, _whole(1, 256), "Server processes.")
     log_level: str = _setting("LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "Least level that is logged.")
-    log_format: str = _setting("LOG_FORMAT", "console", _choice("console", "json"), "How the log is written.")
+    log_format: str = _setting(
+        "LOG_FORMAT",
+        "auto",
+        _choice("auto", "console", "json"),
+        "How the log is written; auto: console on a terminal, else json.",
+    )
     log_file: str = _setting("MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream.")
     public_url: str = _setting(
         "MATINEE_PUBLIC_URL", "", _base_url, "Address under which clients see this service; empty is what each request says."

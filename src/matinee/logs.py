@@ -25,7 +25,8 @@ def setup(config: Config) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if config.log_format == "json":
+    for_people = config.log_format == "console" or (config.log_format == "auto" and target.isatty())
+    if not for_people:
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_as_json)]
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=target.isatty()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import httpx
 import pytest
 
 from matinee.write import keys
-from tests.cluster.catalogue_file import contradictions, position
+from tests.cluster.catalogue_file import ask, contradictions, position
 from tests.cluster.children import alive, children
 from tests.processes import Server, eventually, matinee, start_server
 
@@ -68,19 +69,48 @@ def test_a_server_that_is_told_to_end_says_so_first_and_goes_on_answering(small_
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_that_ends_answers_every_request_and_leaves_no_process(small_catalogue: Path, workers: str) -> None:
-    with start_server(small_catalogue, "--workers", workers, MATINEE_DRAIN_S="1") as server:
+def test_a_server_that_ends_answers_all_who_heed_its_readiness_and_leaves_no_process(
+    small_catalogue: Path, workers: str
+) -> None:
+    with start_server(small_catalogue, "--workers", workers, MATINEE_DRAIN_S="2") as server:
         below = children(server.process.pid)
         with asking(f"{server.url}/v1/movies?sort=title", clients=4) as clients:
             eventually(lambda: min(len(one.answered) for one in clients), lambda least: least > 3)
             server.process.send_signal(signal.SIGTERM)
-            code = server.process.wait(30)
+            eventually(lambda: server.get("/readyz").status_code, lambda status: status == 503, deadline_s=1.5)
+        code = server.process.wait(30)
 
     assert code == 0
-    assert [one.failed for one in clients] == [[]] * 4
+    assert [(one.failed, one.refused) for one in clients] == [([], 0)] * 4
     assert {status for one in clients for status in one.answered} == {200}
     assert len(below) >= int(workers)
     assert eventually(lambda: alive(below), lambda left: not left) == set()
+
+
+def is_accepting(server: Server) -> bool:
+    """Return whether a new client is answered."""
+    try:
+        return httpx.get(f"{server.url}/livez", timeout=0.5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_write_that_is_half_sent_when_the_server_ends_is_finished_and_answered(small_catalogue: Path, workers: str) -> None:
+    key, body = keys.create("tests", "write", "tests").text, b'{"title": "Sent in two halves"}'
+    head = f"POST /v1/movies HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+    with start_server(small_catalogue, "--workers", workers, MATINEE_DRAIN_S="1") as server:
+        with socket.create_connection(("127.0.0.1", httpx.URL(server.url).port or 0), timeout=15) as wire:
+            wire.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body[:10])
+            server.process.send_signal(signal.SIGTERM)
+            eventually(lambda: is_accepting(server), lambda accepting: not accepting)
+            wire.sendall(body[10:])
+            answer = wire.recv(65_536)
+        code = server.process.wait(30)
+
+    assert answer.startswith(b"HTTP/1.1 201 "), answer
+    assert code == 0
+    assert ask(small_catalogue, "SELECT id FROM movie WHERE title = 'Sent in two halves'") == [(13,)]
 
 
 def test_a_server_killed_with_9_leaves_no_worker(small_catalogue: Path) -> None:

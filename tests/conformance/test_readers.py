@@ -294,6 +294,17 @@ def test_any_suggestion_is_the_same(pair: Pair, q: str, limit: int) -> None:
     assert len(found) <= limit
 
 
+def test_people_are_suggested_of_the_fifty_most_popular_movies_that_match(catalogue_home: Path) -> None:
+    from matinee.write import batches
+
+    casts = [["Ann Often"]] * 49 + [["Ann Often", "Ann Fiftieth"], ["Ann Beyond"]]
+    movies = [record(place, title=f"M{place}", popularity=100 - place, cast=cast) for place, cast in enumerate(casts)]
+    batches.write(movies, "tests")
+    pair = Pair(SqliteReader(catalogue_home / "catalogue.sqlite3"), in_memory())
+
+    assert [person.name for person in same(pair, "suggest", "ann", 10)[1]] == ["Ann Often", "Ann Fiftieth"]
+
+
 @pytest.mark.parametrize("year", [None, 1979])
 def test_a_search_goes_on_in_every_tier(pair: Pair, year: int | None) -> None:
     query = SearchQuery("star", year=year, limit=3)

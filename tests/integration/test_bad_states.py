@@ -177,7 +177,7 @@ def test_a_catalogue_that_disappears_is_told_and_served_again_when_it_is_back(mo
 def test_a_catalogue_that_is_restored_under_a_server_is_the_one_that_is_read(movies: Client, small_catalogue: Path) -> None:
     backup, path = small_catalogue / "backup.sqlite3", small_catalogue / "catalogue.sqlite3"
     change(path, f"VACUUM INTO '{backup}'")
-    change(backup, "UPDATE movie_document SET body = '{}' WHERE movie_id = 1")
+    change(backup, "UPDATE movie_document SET body = CAST('{}' AS BLOB) WHERE movie_id = 1")
     assert movies.get("/v1/movies/1").json()["title"] == "Alien"
 
     for extra in ("catalogue.sqlite3-wal", "catalogue.sqlite3-shm"):
@@ -224,3 +224,27 @@ def test_a_write_goes_through_once_the_lock_is_gone(movies: Client, small_catalo
         written = movies.write("POST", "/v1/movies", {"title": "In time"})
 
     assert (written.status_code, written.json()["id"]) == (201, 13)
+
+
+def test_a_write_after_a_restore_goes_into_the_file_that_is_there_now(movies: Client, small_catalogue: Path) -> None:
+    path = small_catalogue / "catalogue.sqlite3"
+    movies.write("PATCH", "/v1/movies/1", {"year": 1980}, if_match="*", content_type="application/json")
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("VACUUM INTO ?", (str(small_catalogue / "backup"),))
+    for left in (f"{path}-wal", f"{path}-shm"):
+        Path(left).unlink(missing_ok=True)
+    (small_catalogue / "backup").replace(path)
+
+    written = movies.write("PATCH", "/v1/movies/1", {"year": 1981}, if_match="*", content_type="application/json")
+
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT year FROM movie WHERE id = 1").fetchone() == (1981,)
+    assert written.status_code == 200
+
+
+def test_a_write_without_a_file_is_put_off_and_makes_no_empty_one(movies: Client, small_catalogue: Path) -> None:
+    movies.write("PATCH", "/v1/movies/1", {"year": 1980}, if_match="*", content_type="application/json")
+    with away(small_catalogue):
+        answer = movies.write("PATCH", "/v1/movies/1", {"year": 1981}, if_match="*", content_type="application/json")
+
+        assert (answer.status_code, (small_catalogue / "catalogue.sqlite3").exists()) == (503, False)

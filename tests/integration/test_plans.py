@@ -148,7 +148,7 @@ FILTERS = {
 # Sorted on the way are: the few movies of a person or a rare facet, and those of one year in an order that has no index
 # within the year.
 SORTED = {"person", "director by name", "two people", "person and genre"}
-SORTED_BY = {"rare genre": {"title"}, "year": {"title", "rating", "votes"}, "genre, year": {"title"}}
+SORTED_BY = {"rare genre": {"title"}, "year": {"title"}, "genre, year": {"title"}}
 
 
 def is_sorted(name: str, order: Sort) -> bool:

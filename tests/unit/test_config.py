@@ -64,7 +64,7 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("WEB_CONCURRENCY", "1.5", "must be a whole number from 1 to 256"),
         ("MATINEE_ENV", "prod", "must be one of development, production"),
         ("LOG_LEVEL", "loud", "must be one of debug, info, warning, error"),
-        ("LOG_FORMAT", "xml", "must be one of console, json"),
+        ("LOG_FORMAT", "xml", "must be one of auto, console, json"),
         ("MATINEE_PUBLIC_READS", "maybe", "must be true or false"),
         ("MATINEE_PUBLIC_URL", "movies.example.org", "must begin with http:// or https://"),
         (

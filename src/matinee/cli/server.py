@@ -81,9 +81,6 @@ def _log_to_file(config: Config) -> None:
     if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
         path.replace(path.with_suffix(".log.1"))
     os.environ["MATINEE_LOG_FILE"] = str(path)
-    os.environ.setdefault(
-        "LOG_FORMAT", "json"
-    )  # a file is read by machines, and drawing lines for people costs a request 10 us
 
 
 def _greet(config: Config) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import unicodedata
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Struct, field, structs
+from msgspec import Meta, Struct, StructMeta, field, structs
 
 from matinee.domain import ids as external_ids
 from matinee.domain.ids import ExternalId
@@ -266,6 +267,28 @@ def _faults(stated: dict[str, Any]) -> list[Fault]:
         if name in stated and not (name == "title" and stated[name] is None):
             faults.extend(_field_faults(name, stated[name], kind))
     return faults
+
+
+def refuse_unknown_fields(changes: dict[str, Any]) -> None:
+    """Refuse a merge patch that names what no movie has.
+
+    With null it would only take away what is not there, and `{"titel": null}` would change nothing without a word.
+    Raises: InvalidBody.
+    """
+    faults = _unknown_fields("", changes.keys() - ADDED_FIELDS, _FIELD_TYPES)
+    for name, kind in _FIELD_TYPES.items():
+        if isinstance(kind, StructMeta) and isinstance(changes.get(name), dict):
+            faults += _unknown_fields(pointer(name), changes[name].keys(), kind.__struct_fields__)
+    if faults:
+        raise InvalidBody(f"{faults[0].pointer}: {faults[0].detail}", faults=tuple(faults))
+
+
+def _unknown_fields(where: str, names: Iterable[str], known: Collection[str]) -> list[Fault]:
+    return [
+        Fault(where + pointer(name), f"a movie has no field {name[:60]!r}{closest(name, known)}")
+        for name in names
+        if name not in known
+    ]
 
 
 def _field_faults(name: str, value: Any, kind: Any) -> list[Fault]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from typing import Any
 
 from litestar import Request
 
-from matinee.errors import LeaderUnavailable
 from matinee.http.parameters import bearer
 from matinee.read.catalogue import Catalogue
 from matinee.runtime import Runtime
@@ -39,14 +37,6 @@ async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scop
     touched: dict[int, dt.datetime] = request.app.state.touched
     if key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S:
         touched[key.id] = now
-        request.app.state.tasks.add(task := asyncio.create_task(_touch(runtime, key.id, now)))
-        task.add_done_callback(request.app.state.tasks.discard)
+        # Nobody waits for it: losing one tells a minute too little; failing a request for it would be worse.
+        runtime.writes.submit(keys.touch, key.id, now)
     return key
-
-
-async def _touch(runtime: Runtime, key_id: int, now: dt.datetime) -> None:
-    # Losing one of these tells a minute too little; failing a request for it would be worse.
-    try:
-        await asyncio.get_running_loop().run_in_executor(runtime.writes, keys.touch, key_id, now)
-    except (LeaderUnavailable, RuntimeError):
-        return

@@ -46,30 +46,30 @@ def plain_json(body: bytes, status: int = 200) -> Answer:
     return Answer(status, body, [(b"cache-control", b"no-store")])
 
 
-def movie_answer(request: Request[Any, Any, Any], config: Config, found: Representation) -> Answer:
+def movie_answer(scope: Any, config: Config, found: Representation) -> Answer:
     """Return a movie's bytes with their validators, or 304 when the client has them."""
     headers = validators(config, found.etag, found.updated_at_s)
-    if is_known(request, found.etag):
+    if is_known(scope, found.etag):
         return Answer(304, b"", headers)
     return Answer(200, found.body, headers)
 
 
-def page_answer(request: Request[Any, Any, Any], config: Config, page: Page) -> Answer:
+def page_answer(scope: Any, config: Config, page: Page) -> Answer:
     """Return a page with its validators and a link to the next one, or 304 when the client has it."""
     etag = body_etag(page.body)
     headers = validators(config, etag, page.updated_at_s)
     if page.next_cursor is not None:
-        headers.append((b"link", f'<{next_url(request, config, page.next_cursor)}>; rel="next"'.encode()))
-    if is_known(request, etag):
+        headers.append((b"link", f'<{next_url(scope, config, page.next_cursor)}>; rel="next"'.encode()))
+    if is_known(scope, etag):
         return Answer(304, b"", headers)
     return Answer(200, page.body, headers)
 
 
-def body_answer(request: Request[Any, Any, Any], config: Config, body: bytes) -> Answer:
+def body_answer(scope: Any, config: Config, body: bytes) -> Answer:
     """Return JSON that is its own validator, or 304 when the client has it."""
     etag = body_etag(body)
     headers = validators(config, etag, 0)
-    return Answer(304, b"", headers) if is_known(request, etag) else Answer(200, body, headers)
+    return Answer(304, b"", headers) if is_known(scope, etag) else Answer(200, body, headers)
 
 
 def body_etag(body: bytes) -> str:
@@ -96,9 +96,9 @@ def _http_date(moment_s: int) -> bytes:
     return formatdate(moment_s, usegmt=True).encode()
 
 
-def is_known(request: Request[Any, Any, Any], etag: str) -> bool:
+def is_known(scope: Any, etag: str) -> bool:
     """Return whether If-None-Match names this ETag, compared weakly as RFC 9110 asks for a GET."""
-    for name, value in request.scope["headers"]:
+    for name, value in scope["headers"]:
         if name == b"if-none-match":
             stated = value.decode("latin-1")
             return stated.strip() == "*" or etag in [part.strip().removeprefix("W/") for part in stated.split(",")]
@@ -118,8 +118,8 @@ def base_url(scope: Any, config: Config) -> str:
     return f"{scope.get('scheme', 'http')}://{host}"
 
 
-def next_url(request: Request[Any, Any, Any], config: Config, cursor: str) -> str:
+def next_url(scope: Any, config: Config, cursor: str) -> str:
     """Return the address of the next page: the same request with its cursor."""
-    query = [part for part in request.scope["query_string"].split(b"&") if part and not part.startswith(b"cursor=")]
+    query = [part for part in scope["query_string"].split(b"&") if part and not part.startswith(b"cursor=")]
     text = b"&".join([*query, b"cursor=" + cursor.encode()]).decode("latin-1").replace(">", "%3E")
-    return f"{base_url(request.scope, config)}{request.scope['path']}?{text}"
+    return f"{base_url(scope, config)}{scope['path']}?{text}"

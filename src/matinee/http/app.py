@@ -16,6 +16,7 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
+from matinee.http.movie_route import MovieRoute
 
 
 def api(config: Config) -> Litestar:
@@ -31,7 +32,7 @@ def api(config: Config) -> Litestar:
         [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
-        state=State({"runtime": runtime, "touched": {}, "tasks": set()}),
+        state=State({"runtime": runtime, "touched": {}}),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,
         request_max_body_size=None,  # the front counts
@@ -43,7 +44,7 @@ def api(config: Config) -> Litestar:
 def build(config: Config) -> Front:
     """Return the whole service as one ASGI application."""
     application = api(config)
-    return Front(application, _django(), config, _methods(application))
+    return Front(application, MovieRoute(application.state.runtime), _django(), config, _methods(application))
 
 
 def _methods(application: Litestar) -> dict[str, str]:

@@ -119,7 +119,7 @@ def _error_html(kind: type[MatineeError]) -> str:
 async def openapi_json(request: Request[Any, Any, Any]) -> Answer:
     """Answer the OpenAPI document."""
     config: Config = request.app.state.runtime.config
-    return body_answer(request, config, msgspec.json.encode(request.app.state.openapi))
+    return body_answer(request.scope, config, msgspec.json.encode(request.app.state.openapi))
 
 
 HANDLERS = [home, docs, asset, error_page, openapi_json]

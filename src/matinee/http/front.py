@@ -19,6 +19,7 @@ import structlog
 from matinee.config import Config
 from matinee.errors import BodyTooLarge
 from matinee.http.metrics import Meter
+from matinee.http.movie_route import MovieRoute
 from matinee.http.problems import as_matinee_error, problem_answer
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -34,9 +35,9 @@ log = structlog.get_logger("matinee.access")
 class Front:
     """The whole service as one ASGI application."""
 
-    def __init__(self, api: AsgiApp, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
+    def __init__(self, api: AsgiApp, movie: MovieRoute, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
         """`methods` holds, for each route's template, what its Allow header lists."""
-        self.api, self._django, self.config, self.methods = api, django, config, methods
+        self.api, self._movie, self._django, self.config, self.methods = api, movie, django, config, methods
         self._meter = Meter()
         self.origins = frozenset(config.cors_origins)
         self._process, self._numbers = secrets.token_hex(8), count(1)
@@ -48,9 +49,17 @@ class Front:
             return
         exchange = _Exchange(self, scope, receive, send)
         try:
-            await exchange.run(self._django if scope["path"].startswith(_DJANGO) else self.api)
+            await exchange.run(self._application(scope))
         finally:
             exchange.finish()
+
+    def _application(self, scope: Any) -> AsgiApp:
+        """Return what answers a request: Django, the one address that comes before all routing, or the API."""
+        if scope["path"].startswith(_DJANGO):
+            return self._django
+        if scope["method"] == "HEAD":
+            scope["method"] = "GET"  # the same answer, of which `_Exchange` passes the head on
+        return self._movie if self._movie.takes(scope) else self.api
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """Return what allows a page of this origin to read the answer."""
@@ -111,8 +120,6 @@ class _Exchange:
         scope, config = self._scope, self._front.config
         scope["matinee.path"] = scope["path"]
         stated_bytes = self._read_headers()
-        if self._method == "HEAD" and app is self._front.api:
-            scope["method"] = "GET"  # the same answer, of which `_pass_on` keeps the head
         try:
             if stated_bytes > config.max_body_bytes:
                 await self._discard(stated_bytes)

@@ -28,12 +28,11 @@ class Meter:
 
     def record(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Count one answered request. Labels are the route's template, never its path: their number must not grow."""
-        key = (method, route, status)
+        # Methods are free text on the wire; strangers must not be able to make new series.
+        key = (method if method in _METHODS else "other", route, status)
         counter = self._counters.get(key)
         if counter is None:
-            # Methods are free text on the wire; strangers must not be able to make new series.
-            known = method if method in _METHODS else "other"
-            counter = self._counters[known, route, status] = REQUESTS.labels(known, route, str(status))
+            counter = self._counters[key] = REQUESTS.labels(key[0], route, str(status))
             self._histograms.setdefault(route, DURATION_S.labels(route))
         counter.inc()
         self._histograms[route].observe(duration_s)

@@ -16,7 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from matinee import __version__
 from matinee.domain.ids import MAX_ID
-from matinee.domain.movie import Card, MovieContent, MovieDocument, Person
+from matinee.domain.movie import ADDED_FIELDS, Card, MovieContent, MovieDocument, Person
 from matinee.domain.query import CURSOR, Parameter
 from matinee.http.operations import IDEMPOTENCY_KEY, Operation
 from matinee.http.problems import Problem
@@ -57,6 +57,8 @@ def schemas() -> dict[str, Any]:
     _, found = msgspec.json.schema_components(structs, ref_template=_REF)
     for name, row in (("Genre", GenreRow), ("Change", ChangeRow)):
         (found[name],), _ = msgspec.json.schema_components([_struct_of(name, row)], ref_template=_REF)[1].values(), None
+    ignored = {"description": "The catalogue's own; left out, so that an answer can be edited and sent back."}
+    found["MovieContent"]["properties"] |= dict.fromkeys(sorted(ADDED_FIELDS), ignored)
     cursor = {"type": ["string", "null"]}
     page = _object(items=_list_of("Card"), next_cursor=cursor, has_more={"type": "boolean"})
     suggestion = _object(

@@ -1,6 +1,6 @@
 """GET: a movie, lists, search, suggestions, people, genres, the log of changes.
 
-What happens on GET /v1/movies/{id} begins here.
+What happens on GET /v1/movies/{id} stands in movie_route.py.
 
 Each handler reads its parameters, asks the catalogue, and answers the bytes that it gets.
 """
@@ -12,7 +12,6 @@ from typing import Any
 from litestar import Request, get
 from litestar.params import FromPath
 
-from matinee.domain.ids import parse_ref
 from matinee.domain.query import (
     CHANGES_PARAMETERS,
     LIST_PARAMETERS,
@@ -31,10 +30,10 @@ from matinee.domain.query import (
 )
 from matinee.errors import NotFound
 from matinee.http.access import catalogue_for
-from matinee.http.answers import Answer, base_url, body_answer, movie_answer, page_answer
+from matinee.http.answers import Answer, body_answer, page_answer
+from matinee.http.movie_route import answer_movie
 from matinee.http.operations import MOVIE_ID, PERSON_ID, operation
 from matinee.http.parameters import query_pairs
-from matinee.read.catalogue import Moved
 
 JsonRequest = Request[Any, Any, Any]
 
@@ -45,14 +44,9 @@ JsonRequest = Request[Any, Any, Any]
 )
 async def get_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer:
     """Answer a movie's stored bytes, by our id or another catalogue's."""
-    runtime, catalogue = await catalogue_for(request)
-    if request.scope["query_string"]:
-        group(query_pairs(request), ())
-    found = await catalogue.movie(parse_ref(movie_id))
-    if isinstance(found, Moved):
-        location = f"{base_url(request.scope, runtime.config)}/v1/movies/{found.id}"
-        return Answer(301, b"", [(b"location", location.encode()), (b"cache-control", b"no-cache")])
-    return movie_answer(request, runtime.config, found)
+    runtime, _ = await catalogue_for(request)
+    group(query_pairs(request), ())
+    return await answer_movie(request.scope, runtime, movie_id)
 
 
 @get(
@@ -63,7 +57,7 @@ async def list_movies(request: JsonRequest) -> Answer:
     """Answer a page of movies that match all filters."""
     runtime, catalogue = await catalogue_for(request)
     page = await catalogue.movies(parse_list(query_pairs(request)))
-    return page_answer(request, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page)
 
 
 @get(
@@ -74,7 +68,7 @@ async def search(request: JsonRequest) -> Answer:
     """Answer a page of movies whose titles and people have the words, best first."""
     runtime, catalogue = await catalogue_for(request)
     page = await catalogue.search(parse_search(query_pairs(request)))
-    return page_answer(request, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page)
 
 
 @get(
@@ -87,7 +81,7 @@ async def suggest(request: JsonRequest) -> Answer:
     """Answer ten titles or people for a search box."""
     runtime, catalogue = await catalogue_for(request)
     q = parse_q(group(query_pairs(request), SUGGEST_PARAMETERS))
-    return body_answer(request, runtime.config, await catalogue.suggest(q))
+    return body_answer(request.scope, runtime.config, await catalogue.suggest(q))
 
 
 @get(
@@ -108,7 +102,7 @@ async def get_person(request: JsonRequest, person_id: FromPath[str]) -> Answer:
         raise NotFound(f"There is no person {person_id[:60]!r}; a person's id is a whole number.")
     query = ListQuery(sort=parse_sort(values), limit=parse_limit(values), cursor=first(values, "cursor"))
     page = await catalogue.person(int(person_id), query)
-    return page_answer(request, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page)
 
 
 @get("/v1/genres", opt=operation("List genres", answers={200: "Genres", 304: None}, problems=(400,)))
@@ -116,7 +110,7 @@ async def list_genres(request: JsonRequest) -> Answer:
     """Answer the genres with the number of their movies."""
     runtime, catalogue = await catalogue_for(request)
     group(query_pairs(request), ())
-    return body_answer(request, runtime.config, await catalogue.genres())
+    return body_answer(request.scope, runtime.config, await catalogue.genres())
 
 
 @get(
@@ -128,7 +122,7 @@ async def list_changes(request: JsonRequest) -> Answer:
     runtime, catalogue = await catalogue_for(request)
     values = group(query_pairs(request), CHANGES_PARAMETERS)
     body = await catalogue.changes(number(values, "since") or 0, parse_limit(values))
-    return body_answer(request, runtime.config, body)
+    return body_answer(request.scope, runtime.config, body)
 
 
 HANDLERS = [get_movie, list_movies, search, suggest, get_person, list_genres, list_changes]

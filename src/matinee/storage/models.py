@@ -30,7 +30,7 @@ class LogHead(models.Model):
 class Change(models.Model):
     """One committed change of one movie, person, genre or key. Grows with every write; never updated."""
 
-    position = models.BigIntegerField(primary_key=True)
+    position = models.BigAutoField(primary_key=True)  # always given; "auto" makes it SQLite's own row number
     subject = models.CharField(max_length=12, default="movie")
     subject_id = models.BigIntegerField()
     kind = models.CharField(max_length=12)
@@ -182,6 +182,8 @@ class MovieFacet(models.Model):
 class MovieDocument(models.Model):
     """The read model: one live movie as bytes, with the keys that lists sort and filter by."""
 
+    # Not an auto field: that would make it SQLite's own row number, by which a comparison such as (rating_key, movie_id) < (?, ?)
+    # cannot go on within an index, and a page would read all movies of one rating to find its first.
     movie_id = models.BigIntegerField(primary_key=True)
     version = models.BigIntegerField()
     position = models.BigIntegerField()
@@ -206,13 +208,15 @@ class MovieDocument(models.Model):
             models.Index(fields=("year_key", "movie_id"), name="document_year"),
             models.Index(fields=("title_key", "movie_id"), name="document_title"),
             models.Index(fields=("year_key", "popularity_key", "movie_id"), name="document_year_popularity"),
+            models.Index(fields=("year_key", "rating_key", "movie_id"), name="document_year_rating"),
+            models.Index(fields=("year_key", "votes_key", "movie_id"), name="document_year_votes"),
         )
 
 
 class Tombstone(models.Model):
     """What is left of a movie that was deleted, or merged into another one."""
 
-    movie_id = models.BigIntegerField(primary_key=True)
+    movie_id = models.BigAutoField(primary_key=True)  # always given
     position = models.BigIntegerField()
     merged_into = models.BigIntegerField(null=True, db_index=True)
 

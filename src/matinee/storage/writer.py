@@ -22,7 +22,7 @@ from matinee.domain.ids import MAX_ID, ExternalId
 from matinee.domain.movie import CONTENT_FIELDS, MovieContent, MovieDocument, known_ids
 from matinee.domain.text import fold
 from matinee.errors import Conflict, LeaderUnavailable
-from matinee.storage import documents, models, rows
+from matinee.storage import documents, leader_file, models, rows
 from matinee.storage.bulk import add_to_facet_counts, delete_rows, insert_rows
 from matinee.storage.resolve import Facets, IdPolicy, resolve_facets, resolve_people
 from matinee.storage.rows import CREDIT_LISTS, FACET_LISTS
@@ -54,6 +54,7 @@ class Leader:
 
         Raises: LeaderUnavailable when the leader cannot be reached or another writer keeps it busy for too long.
         """
+        leader_file.follow(transaction.get_connection())
         try:
             with transaction.atomic():
                 work = Transaction(actor)

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.merge_patch import merge_patch
-from matinee.domain.movie import MovieContent, MovieDocument, content_of, parse_content
+from matinee.domain.movie import MovieContent, MovieDocument, content_of, parse_content, refuse_unknown_fields
 from matinee.domain.representation import etag
 from matinee.errors import Conflict, Fault, Gone, InvalidBody, NotFound, StaleVersion
 from matinee.storage.writer import Edit, Leader, Transaction
@@ -53,6 +53,7 @@ def patch(ref: MovieRef, changes: Any, actor: str, if_match: str | None) -> Writ
     """Apply a JSON merge patch to a movie. Raises: as `replace`."""
     if not isinstance(changes, dict):
         raise InvalidBody('A merge patch is a JSON object, as {"year": 1979}.')
+    refuse_unknown_fields(changes)
 
     def patched(before: MovieDocument) -> MovieContent:
         return parse_content(merge_patch(msgspec.to_builtins(content_of(before)), changes))
