@@ -8,7 +8,7 @@ import lzma
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -146,4 +146,5 @@ def _open_output(path: str) -> Iterator[Any]:
     except OSError as error:
         raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder is none, even looking for the draft is an error
+            draft.unlink()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import string
 from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import typer
 
 from matinee.cli.home import open_catalogue
+
+_AS_TYPED = string.punctuation  # blanks and letters beyond ASCII are encoded, what is encoded already stays as it is
 
 
 def get(
@@ -39,9 +43,9 @@ async def _request(front: Any, address: str) -> tuple[int, list[tuple[bytes, byt
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.replace(" ", "%20").encode(),
+        "path": unquote(path, errors="replace"),
+        "raw_path": quote(path, safe=_AS_TYPED).encode(),
+        "query_string": quote(query, safe=_AS_TYPED).encode(),
         "root_path": "",
         "headers": [(b"host", b"localhost")],
         "client": ("127.0.0.1", 0),

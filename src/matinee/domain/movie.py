@@ -41,6 +41,7 @@ Prose = Annotated[str, Meta(max_length=10_000, pattern=_PROSE)]
 Year = Annotated[int, Meta(ge=1870, le=2200, examples=[1979])]
 Count = Annotated[int, Meta(ge=0, le=2_000_000_000)]
 MAX_PERSON_ID = 2**53 - 1  # the largest whole number that JavaScript holds exactly
+MAX_POSITION = 2**52  # leaves as many numbers again to an import that takes over positions from another catalogue
 PersonId = Annotated[int, Meta(ge=1, le=MAX_PERSON_ID)]
 Names = Annotated[list[Name], Meta(max_length=100)]
 
@@ -137,9 +138,9 @@ class CastMember(Struct):
 class MovieDocument(Struct, kw_only=True):
     """A movie as the API answers it; every field is always there."""
 
-    id: int
-    version: int
-    position: int
+    id: Annotated[int, Meta(ge=1, le=external_ids.MAX_ID)]
+    version: Annotated[int, Meta(ge=1, le=MAX_POSITION)]
+    position: Annotated[int, Meta(ge=1, le=MAX_POSITION)]
     ids: Ids
     title: str
     original_title: str | None
@@ -162,7 +163,7 @@ class MovieDocument(Struct, kw_only=True):
     box_office_usd: int | None
     awards: Awards
     poster: str | None
-    updated_at: dt.datetime
+    updated_at: Annotated[dt.datetime, Meta(tz=True)]
 
 
 class Card(Struct, kw_only=True):

@@ -51,11 +51,13 @@ def _nested(element: Any) -> dict[str, Any]:
         raise InvalidBody("a fynd record is an object with a name")
     if unknown := sorted(element.keys() - _FIELDS):
         raise InvalidBody(f"a fynd record has no field {unknown[0]!r}")
-    director = element.get("director")
+    director = element.get("director") or ""
+    if not isinstance(director, str):
+        raise InvalidBody("a fynd record's director is a name")
     return {
-        "ids": {"fynd": fynd_id(element["name"], director if isinstance(director, str) else "").value},
+        "ids": {"fynd": fynd_id(element["name"], director).value},
         "title": element["name"],
-        "directors": [{"name": director.strip()}] if isinstance(director, str) and director.strip() else [],
+        "directors": [{"name": director.strip()}] if director.strip() else [],
         "genres": _stripped(element.get("genre", [])),
         "rating": {"average": element.get("imdb_score")},
         "popularity": element.get("99popularity"),

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from matinee.errors import OperatorError
 from matinee.write import batches
 from matinee.write.batches import Record
 
@@ -92,12 +93,21 @@ class _Rejections:
     def add(self, rejected: Rejected, *, read: bool = False) -> None:
         """Write a rejected record down; `read` says that it has not been counted as read yet."""
         if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb")
+            self._file = self._opened()
             self._report.rejected_file = str(self._path)
         self._file.write(msgspec.json.encode(rejected) + b"\n")
         self._report.rejected += 1
         self._report.read += read
+
+    def _opened(self) -> BinaryIO:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return self._path.open("wb")
+        except OSError as error:
+            raise OperatorError(
+                f"There are rejected records to tell of, and {self._path} cannot be written ({error.strerror or error}); "
+                "choose another file with --rejected."
+            ) from error
 
     def close(self) -> None:
         """Close the file, if there is one."""

@@ -6,6 +6,7 @@ loads the sample with it. docs/formats.md describes both.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -62,6 +63,7 @@ def _record(number: int, line: bytes) -> Record | Rejected:
         plain = _anything.decode(line)
         if isinstance(plain, dict) and "version" in plain and "updated_at" in plain:
             document = _document.decode(line)
+            document.updated_at = document.updated_at.astimezone(dt.UTC)
             content = parse_content({name: plain.get(name) for name in CONTENT_FIELDS})
             return Record(number, content, frozenset(CONTENT_FIELDS), document)
         content = parse_content(nested(plain))
@@ -69,7 +71,7 @@ def _record(number: int, line: bytes) -> Record | Rejected:
     except InvalidBody as error:
         reason = "; ".join(f"{fault.pointer or 'record'}: {fault.detail}" for fault in error.faults) or error.detail
         return Rejected(number, reason, _start(line))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         return Rejected(number, f"not a movie as JSON: {error}", _start(line))
 
 

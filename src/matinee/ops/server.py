@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -72,6 +74,9 @@ def _load_in_worker(target: str) -> Any:
     """
     os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid != os.getppid():
+        sys.exit("The server was killed while this worker started.")  # too early for the signal that was asked for
     return load_target(target, factory=True)
 
 

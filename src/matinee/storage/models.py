@@ -182,8 +182,8 @@ class MovieFacet(models.Model):
 class MovieDocument(models.Model):
     """The read model: one live movie as bytes, with the keys that lists sort and filter by."""
 
-    # Not an auto field: that would make it SQLite's own row number, by which a comparison such as (rating_key, movie_id) < (?, ?)
-    # cannot go on within an index, and a page would read all movies of one rating to find its first.
+    # Not an auto field: that would make it SQLite's own row number, by which a comparison such as
+    # (rating_key, movie_id) < (?, ?) cannot go on within an index: a page would read all movies of one rating first.
     movie_id = models.BigIntegerField(primary_key=True)
     version = models.BigIntegerField()
     position = models.BigIntegerField()

@@ -109,6 +109,8 @@ class Transaction:
         """
         resolved = resolve_people([(edit.content, edit.people_ids) for edit in edits], self._head)
         facets = resolve_facets([edit.content for edit in edits], self._head)
+        # Ids that are taken over are out of reach for those that are given out in the same call.
+        self._head.last_movie_id = max([self._head.last_movie_id, *(edit.adopted.id for edit in edits if edit.adopted)])
         results, fresh, replaced = [], [], []
         for edit, people in zip(edits, resolved, strict=True):
             document = self._document(edit, people, facets)

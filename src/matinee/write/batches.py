@@ -35,7 +35,8 @@ class Record:
 
     def identity(self) -> list[Any]:
         """Return what no two records of one batch may share."""
-        return [*known_ids(self.content.ids), _natural_key(self.content)]
+        own = [self.document.id] if self.document else []
+        return [*own, *known_ids(self.content.ids), _natural_key(self.content)]
 
 
 @dataclass
