@@ -1,0 +1,47 @@
+"""The baseline's Django settings: those of Matinee's file, read-only, without what an API does not need.
+
+Read by Django by name. No admin, no sessions, no middleware, no authentication, no throttle, no browsable pages: less than most
+applications have, and so in the baseline's favour.
+"""
+
+from __future__ import annotations
+
+from matinee import config as matinee_config
+
+_config = matinee_config.load()
+
+SECRET_KEY = "the baseline signs nothing"
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+USE_TZ = True
+TIME_ZONE = "UTC"
+ROOT_URLCONF = "bench.baseline.urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Matinee's models point at the user model, so the two apps of it must be there.
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "matinee.storage.apps.StorageConfig",
+    "bench.baseline.apps.BaselineConfig",
+]
+MIDDLEWARE: list[str] = []
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{_config.database_path.as_uri()}?mode=ro",
+        "CONN_MAX_AGE": None,  # one connection for as long as the process lives
+        "OPTIONS": {
+            "uri": True,
+            "init_command": "PRAGMA query_only=ON; PRAGMA cache_size=-65536; PRAGMA mmap_size=268435456;",
+        },
+    }
+}
+LOGGING_CONFIG = None
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+}
