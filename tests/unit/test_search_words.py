@@ -10,13 +10,25 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from matinee.domain.search import MAX_WORDS, TITLE_END, Words, contains, exact, people_match, starts, tiers, words_of
+from matinee.domain.search import (
+    FIRST,
+    MAX_WORDS,
+    WHOLE,
+    Words,
+    contains,
+    exact,
+    people_match,
+    starts,
+    tiers,
+    title_marks,
+    words_of,
+)
 from matinee.storage.search_index import CREATE
 
 # What people type, and what the language of the index would take for its own.
 OPERATORS = ["AND", "OR", "NOT", "NEAR(", '"', "'", "*", "^", ":", "{title}", "-", "(", ")", "\x00", "+", ";--"]
 TYPED = st.text(max_size=30) | st.lists(st.sampled_from([*OPERATORS, "alien", "É"]), max_size=8).map(" ".join)
-GRAMMAR = re.compile(r"(\{[a-z_ ]+\}|facets|AND|OR|NOT|[():^*]|\s)*")
+GRAMMAR = re.compile(r"(\{[a-z_ ]+\}|marks|AND|OR|NOT|[():^*]|\s)*")
 
 
 def expressions(text: str) -> list[str]:
@@ -35,7 +47,7 @@ def test_an_expression_holds_only_grammar_and_quoted_folded_words(text: str) -> 
 
         assert len(outside) == len(quoted) + 1
         assert GRAMMAR.fullmatch(" ".join(outside)), expression
-        assert all(word.isalnum() or word == TITLE_END for part in quoted for word in part.split(" "))
+        assert all(word.strip(FIRST).replace(WHOLE, "").isalnum() for part in quoted for word in part.split(" "))
 
 
 @settings(derandomize=True, max_examples=150, deadline=None)
@@ -75,16 +87,16 @@ def test_no_more_than_the_first_words_are_searched_for() -> None:
     assert (len(words.apart), len(words.joined)) == (MAX_WORDS, MAX_WORDS)
 
 
-def test_nobody_can_type_the_end_of_a_title() -> None:
-    assert words_of(f"alien {TITLE_END}") == words_of("alien")
+def test_nobody_can_type_a_mark() -> None:
+    assert words_of(f"{WHOLE}alien {FIRST}") == words_of("alien")
 
 
 def test_the_tiers_meet_each_movie_once_and_the_best_first() -> None:
     titles = {1: "alien", 2: "alien resurrection", 3: "my alien friend", 4: "aliens", 5: "elsewhere"}
     with closing(sqlite3.connect(":memory:")) as database:
         database.execute(CREATE)
-        rows = [(key, f"{title} {TITLE_END}") for key, title in titles.items()]
-        database.executemany("INSERT INTO movie_search (rowid, title) VALUES (?, ?)", rows)
+        rows = [(key, title, " ".join(title_marks(title))) for key, title in titles.items()]
+        database.executemany("INSERT INTO movie_search (rowid, title, marks) VALUES (?, ?, ?)", rows)
 
         found = [
             [row[0] for row in database.execute("SELECT rowid FROM movie_search(?) ORDER BY rowid", (tier,))]
@@ -97,12 +109,12 @@ def test_the_tiers_meet_each_movie_once_and_the_best_first() -> None:
 def test_a_year_parts_each_tier_and_facets_narrow_it() -> None:
     with_year = tiers(words_of("alien"), [[1, 2], [3]], 1979)
 
-    endings = [expression.partition(" AND facets")[2] for expression in with_year]
+    endings = [expression.partition(' AND marks : ("f1"')[2] for expression in with_year]
     assert (
         endings
         == [
-            ' : ("f1" OR "f2") AND facets : ("f3") AND facets : ("y1979")',
-            ' : ("f1" OR "f2") AND facets : ("f3") AND facets : ("y1978" OR "y1980")',
+            ' OR "f2") AND marks : ("f3") AND marks : ("y1979")',
+            ' OR "f2") AND marks : ("f3") AND marks : ("y1978" OR "y1980")',
         ]
         * 3
     )

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from matinee.domain.text import fold, fold_joined
 
-# Ends each indexed title, so that "starts with these words and ends" is an exact match. A private-use letter: a
-# word to the tokenizer, never the result of folding what people type.
-TITLE_END = "\ue000"
+# Begin the marks of a movie: words of a column of their own, beside facets and years. A whole title is one mark and its first
+# word another, so that an exact title is one look-up, and titles that start with "of" are not sought among all that have
+# it. Private-use letters: part of a word to the tokenizer, never the result of folding what people type.
+WHOLE = "\ue000"
+FIRST = "\ue001"
 MAX_WORDS = 24
 
 _TITLES = "{title original title_joined original_joined}"
@@ -54,14 +56,30 @@ def _any(parts: list[str]) -> str:
     return "(" + " OR ".join(parts) + ")"
 
 
+def title_marks(title: str) -> list[str]:
+    """Return the marks by which a title is found as a whole and by its first word, in both ways of reading it."""
+    forms = words_of(title).forms
+    return list(dict.fromkeys([_whole(form) for form in forms] + [FIRST + form[0] for form in forms]))
+
+
+def _whole(form: tuple[str, ...]) -> str:
+    return WHOLE + WHOLE.join(form)
+
+
 def exact(words: Words) -> str:
     """Return the expression for titles that are these words."""
-    return _any([f'{_TITLES} : ^"{" ".join(form)} {TITLE_END}"' for form in words.forms])
+    return marked(_whole(form) for form in words.forms)
 
 
 def starts(words: Words) -> str:
     """Return the expression for titles that start with these words, the last one perhaps unfinished."""
-    return _any([f'{_TITLES} : ^"{" ".join(form)}" *' for form in words.forms])
+    return _any([_starts(form) for form in words.forms])
+
+
+def _starts(form: tuple[str, ...]) -> str:
+    if len(form) == 1:
+        return f'marks : "{FIRST}{form[0]}" *'
+    return f'({marked([FIRST + form[0]])} AND {_TITLES} : ^"{" ".join(form)}" *)'
 
 
 def contains(words: Words, columns: str = _ALL) -> str:
@@ -80,15 +98,16 @@ def tiers(words: Words, facets: list[list[int]], year: int | None, *, titles_onl
     """
     contained = contains(words, _TITLES if titles_only else _ALL)
     texts = [exact(words), f"({starts(words)} NOT {exact(words)})", f"({contained} NOT {starts(words)})"]
-    narrowed = ["".join(f" AND {_tokens(map(facet_token, ids))}" for ids in facets)]
+    narrowed = ["".join(f" AND {marked(map(facet_token, ids))}" for ids in facets)]
     if year is not None:
-        near = _tokens((year_token(year - 1), year_token(year + 1)))
-        narrowed = [f"{narrowed[0]} AND {_tokens((year_token(year),))}", f"{narrowed[0]} AND {near}"]
+        near = marked((year_token(year - 1), year_token(year + 1)))
+        narrowed = [f"{narrowed[0]} AND {marked((year_token(year),))}", f"{narrowed[0]} AND {near}"]
     return [text + rest for text in texts for rest in narrowed]
 
 
-def _tokens(tokens: Iterable[str]) -> str:
-    return "facets : " + _any([f'"{token}"' for token in tokens])
+def marked(marks: Iterable[str]) -> str:
+    """Return the expression for movies that have one of these marks."""
+    return "marks : " + _any([f'"{mark}"' for mark in marks])
 
 
 def people_match(words: Words) -> str:

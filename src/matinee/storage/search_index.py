@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 
 from matinee.domain.movie import CastMember, MovieDocument, Person
 from matinee.domain.ranking import search_rank
-from matinee.domain.search import TITLE_END, facet_token, year_token
+from matinee.domain.search import facet_token, title_marks, year_token
 from matinee.domain.text import fold, fold_joined
 from matinee.storage.bulk import delete_rows, insert_rows
 from matinee.storage.rows import facet_fold, facets_of
@@ -19,10 +19,10 @@ from matinee.storage.rows import facet_fold, facets_of
 # indexes serve search-as-you-type: one letter of a million titles would else merge half of the index.
 CREATE = (
     "CREATE VIRTUAL TABLE movie_search USING fts5("
-    "title, original, title_joined, original_joined, people, facets, "
+    "title, original, title_joined, original_joined, people, marks, "
     "tokenize = \"unicode61 remove_diacritics 0\", prefix = '1 2 3')"
 )
-_COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "facets")
+_COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "marks")
 
 
 def add(documents: Collection[MovieDocument], facet_ids: dict[tuple[str, str], int]) -> None:
@@ -39,17 +39,13 @@ def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tupl
     title, original = document.title, document.original_title or ""
     return (
         search_rank(document.popularity, document.id),
-        _ended(fold(title)),
-        _ended(fold(original)),
-        _ended(fold_joined(title)) if fold_joined(title) != fold(title) else "",
-        _ended(fold_joined(original)) if fold_joined(original) != fold(original) else "",
+        fold(title),
+        fold(original),
+        fold_joined(title) if fold_joined(title) != fold(title) else "",
+        fold_joined(original) if fold_joined(original) != fold(original) else "",
         " ".join(_people(document)),
-        " ".join(_facets(document, facet_ids)),
+        " ".join(_marks(document, facet_ids)),
     )
-
-
-def _ended(text: str) -> str:
-    return f"{text} {TITLE_END}" if text else ""
 
 
 def _people(document: MovieDocument) -> Iterable[str]:
@@ -61,7 +57,9 @@ def _everybody(document: MovieDocument) -> list[Person | CastMember]:
     return [*document.directors, *document.writers, *document.cast]
 
 
-def _facets(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> Iterable[str]:
+def _marks(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> Iterable[str]:
+    yield from title_marks(document.title)
+    yield from title_marks(document.original_title or "")
     if document.year is not None:
         yield year_token(document.year)
     for kind, names in facets_of(document):

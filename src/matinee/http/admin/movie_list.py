@@ -91,7 +91,7 @@ class Wanted:
         words = search.words_of(self.text)
         if not words.forms:
             return []
-        narrowed = "" if self.year is None else f' AND facets : "{search.year_token(self.year)}"'
+        narrowed = "" if self.year is None else f" AND {search.marked([search.year_token(self.year)])}"
         tiers = search.tiers(words, [] if self.genre is None else [[self.genre]], None)
         found: list[tuple[str, int]] = []
         for tier in range(first, len(tiers)):
