@@ -274,3 +274,24 @@ def test_migrate_makes_the_catalogue_and_the_second_time_nothing(tmp_path: Path)
     assert (second.returncode, second.stderr) == (0, f"{database}: up to date.\n")
     assert json.loads(third.stdout) == {"database": str(database), "applied": []}
     assert (home / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("path", ["/v1/search?q=Amélie", "/v1/search?q=am%C3%A9lie", "/v1/movies?genre=Comedy&language=french"])
+def test_get_takes_an_address_as_people_type_it(small_catalogue: Path, path: str) -> None:
+    found = matinee(small_catalogue, "get", path)
+    by_id = matinee(small_catalogue, "get", "/v1/movies/imdb%3Att0078748")
+
+    assert [item["title"] for item in json.loads(found.stdout)["items"]] == ["Amélie"]
+    assert json.loads(by_id.stdout)["title"] == "Alien"
+
+
+def test_a_file_that_cannot_be_written_is_named_with_what_to_do(home: Path, tmp_path: Path) -> None:
+    below = tmp_path / "file" / "out.ndjson"
+    below.parent.write_text("no folder")
+
+    exported = matinee(home, "export", "ndjson", str(below))
+    imported = matinee(home, "import", "ndjson", "-", "--rejected", str(below), stdin=b"{}\n")
+
+    assert exported.stderr == f"matinee: {below} cannot be written (Not a directory); choose another file.\n"
+    assert f"{below} cannot be written (File exists); choose another file with --rejected." in imported.stderr
+    assert exported.returncode == imported.returncode == 2

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
+from tests.client import Client
 from tests.processes import Server, matinee
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,12 @@ PARTS = {
     "ending": (["--include-operation-id-regex", "merge_movie|delete_movie"], ALL_BUT_STATEFUL, 320, 705),
     "stories": ([], "stateful", 100, 50),
 }
+
+
+def test_the_document_is_openapi_3_1(client: Client) -> None:
+    document = client.get("/openapi.json").json()
+
+    assert [f"{error.instance_path}: {error.message}" for error in OPENAPI_31_VALIDATOR.iter_errors(document)] == []
 
 
 def test_all_parts_together_are_at_least_5000_cases() -> None:

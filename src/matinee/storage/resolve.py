@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from matinee.domain.movie import CastMember, CastRef, MovieContent, Person, PersonRef
+from matinee.domain.movie import MAX_PERSON_ID, CastMember, CastRef, MovieContent, Person, PersonRef
 from matinee.domain.text import fold
 from matinee.errors import Conflict, Fault
 from matinee.storage import models
@@ -94,6 +94,8 @@ class _People:
         return found or self._add(self._head.last_person_id + 1, ref.name), ref.name
 
     def _add(self, person_id: int, name: str) -> int:
+        if person_id > MAX_PERSON_ID:
+            raise Conflict(f"{MAX_PERSON_ID} is the largest id of a person; this catalogue is full.")
         self._head.last_person_id = max(self._head.last_person_id, person_id)
         self._by_id[person_id] = name
         self._by_name.setdefault(name, person_id)
