@@ -159,6 +159,16 @@ def test_a_film_that_the_file_states_with_and_without_its_id_is_one_film(catalog
     assert list(Movie.objects.values_list("runtime_min", flat=True)) == [90]
 
 
+def test_a_file_that_knows_one_id_of_a_film_leaves_the_others(catalogue_home: Path, client: Client) -> None:
+    run(catalogue_home, b'{"imdb_id":"tt0000001","tmdb_id":2,"title":"A"}')
+
+    report = run(catalogue_home, b'{"imdb_id":"tt0000001","wikidata_id":"Q3","title":"A"}')
+
+    ids = client.get("/v1/movies/1").json()["ids"]
+    assert report.changed == 1
+    assert (ids["imdb"], ids["tmdb"], ids["wikidata"]) == ("tt0000001", "2", "Q3")
+
+
 def test_ids_that_belong_to_two_films_are_rejected_with_both(catalogue_home: Path) -> None:
     run(catalogue_home, b'{"imdb_id":"tt0000001","title":"A"}', b'{"tmdb_id":2,"title":"B"}')
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from matinee.storage.models import Credit, ExternalIdRow
+from matinee.write import keys, names
 from tests.client import Client
 
 PATCH = "application/merge-patch+json"
@@ -152,14 +154,32 @@ def test_a_merge_is_done_once_however_often_it_is_sent(movies: Client) -> None:
 
 
 def test_a_key_of_one_client_says_nothing_to_another(client: Client) -> None:
-    from matinee.write import keys
-
     client.write("POST", "/v1/movies", {"title": "Mine"}, idempotency_key="k-1")
     headers = {"authorization": f"Bearer {keys.create('other', 'write', 'tests').text}", "idempotency-key": "k-1"}
 
     created = client.request("POST", "/v1/movies", json={"title": "Yours"}, headers=headers)
 
     assert (created.status_code, created.json()["title"]) == (201, "Yours")
+
+
+def test_of_several_people_of_one_name_the_first_is_meant(client: Client) -> None:
+    first, second = names.create_person("Ann", "tests"), names.create_person("Ann", "tests")
+
+    by_name = client.write("POST", "/v1/movies", {"title": "X", "directors": [{"name": "Ann"}]}).json()
+    by_id = client.write("POST", "/v1/movies", {"title": "Y", "directors": [{"id": second}]}).json()
+
+    assert (by_name["directors"], by_id["directors"]) == ([{"id": first, "name": "Ann"}], [{"id": second, "name": "Ann"}])
+
+
+def test_a_replaced_movie_keeps_no_row_of_what_it_was(movies: Client) -> None:
+    movies.write("PUT", "/v1/movies/1", {"title": "A", "genres": ["New"], "cast": [{"name": "Tom Skerritt"}]}, if_match="*")
+    patched = movies.write("PATCH", "/v1/movies/1", {"year": 1980}, if_match="*", content_type=PATCH)
+
+    document = patched.json()
+    assert (document["directors"], [person["name"] for person in document["cast"]]) == ([], ["Tom Skerritt"])
+    assert (document["genres"], document["ids"]["imdb"]) == (["New"], None)
+    assert (Credit.objects.filter(movie=1).count(), ExternalIdRow.objects.filter(movie_id=1).count()) == (1, 0)
+    assert movies.titles("/v1/movies?director=Ridley Scott") == ["Blade Runner"]
 
 
 def test_a_movie_as_large_as_the_rules_allow_is_written_and_read_back_whole(client: Client) -> None:

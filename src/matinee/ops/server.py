@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,18 @@ class DrainingServer(MPServer):
         timer.start()
 
 
-def _load_in_worker(target: str) -> Any:
+def _load_in_worker(parent_pid: int, target: str) -> Any:
     """Import the application in a worker, which has first been tied to its parent.
 
     A terminal's Ctrl-C and `timeout` signal the whole group of processes; the workers are to end only when the parent says so,
     after the draining. And if the parent is killed with -9, nobody would ever end them.
     """
     os.setpgid(0, 0)
+    # What the parent does on a signal came along with the fork; until Granian's worker has its own way, a signal just ends it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent_pid:
+        sys.exit(1)  # the parent was gone before the kernel was told to tell of it
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid != os.getppid():
         sys.exit("The server was killed while this worker started.")  # too early for the signal that was asked for
@@ -135,6 +140,6 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
     server.drain_s = options.drain_s
     threading.Thread(target=_watch, args=(options, when_live), daemon=True).start()
     try:
-        server.serve(target_loader=_load_in_worker)
+        server.serve(target_loader=partial(_load_in_worker, os.getpid()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
