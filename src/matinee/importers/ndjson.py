@@ -7,7 +7,7 @@ loads the sample with it. docs/formats.md describes both.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 import msgspec
@@ -118,9 +118,3 @@ def popularity(plain: dict[str, int]) -> float:
     box_office = plain.get("box_office_usd") or 0
     takings = min(box_office / 300_000_000, 1) * 10 if isinstance(box_office, int) and box_office > 0 else 0
     return round(reviews + awards + takings, 2)
-
-
-def lines(bodies: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines of an export: the stored documents as they are."""
-    for body in bodies:
-        yield body + b"\n"
