@@ -233,7 +233,7 @@ def _kept_secret(config: Config) -> str:
         return ""
     try:
         return secret_path(config).read_text().strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from matinee.config import Config
+from matinee.errors import ConfigError
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -39,11 +40,22 @@ def setup(config: Config) -> None:
     logging.basicConfig(level=_LEVELS["warning"], stream=target, format="%(levelname)s %(name)s: %(message)s")
 
 
+def require_target(path: str) -> None:
+    """Refuse a log file that cannot be written, before a server process ends because of it. Raises: ConfigError."""
+    if path:
+        _open(path).close()
+
+
 def _target(config: Config) -> TextIO:
-    if not config.log_file:
-        return sys.stderr
-    # Line buffered and appended to: the workers share the file, and a line below 4 kB arrives whole.
-    return Path(config.log_file).open("a", buffering=1, encoding="utf-8")
+    return _open(config.log_file) if config.log_file else sys.stderr
+
+
+def _open(path: str) -> TextIO:
+    try:
+        # Line buffered and appended to: the workers share the file, and a line below 4 kB arrives whole.
+        return Path(path).open("a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"MATINEE_LOG_FILE={path} cannot be written ({error.strerror}); choose another file.") from error
 
 
 def _as_json(event: Any, **_: Any) -> str:

@@ -138,6 +138,37 @@ def test_a_misspelt_setting_is_told_with_the_one_that_was_meant(home: Path) -> N
     assert "MATINEE_PUBLIC_READ is no setting; did you mean MATINEE_PUBLIC_READS?" in done.stderr
 
 
+def test_a_log_file_that_cannot_be_written_is_told_before_a_process_ends_of_it(home: Path) -> None:
+    done = matinee(home, "serve", "--port", str(free_port()), MATINEE_LOG_FILE="/dev/null/matinee.log")
+
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "matinee: MATINEE_LOG_FILE=/dev/null/matinee.log cannot be written (Not a directory); choose another file.\n"
+    )
+
+
+def test_an_address_that_is_none_is_told_with_the_option(home: Path) -> None:
+    done = matinee(home, "serve", "--host", "no.such.host.invalid")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("matinee: no.such.host.invalid:8000 cannot be listened on (")
+    assert done.stderr.endswith("Choose another address with --host, or another port with --port.\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00"])
+def test_a_kept_secret_that_is_none_is_told_and_nothing_is_signed_with_a_known_one(home: Path, content: bytes) -> None:
+    (home / "secret_key").write_bytes(content)
+
+    code, said = serve(home)
+
+    assert code == 2
+    assert said.startswith(
+        f"matinee: {home / 'secret_key'} is there and holds no secret key; delete it, and a new one is made."
+    )
+    assert (home / "secret_key").read_bytes() == content
+
+
 READS = ["/v1/movies/1", "/v1/movies", "/v1/search?q=alien", "/v1/genres", "/v1/changes", "/v1/suggest?q=al"]
 
 

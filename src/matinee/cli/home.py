@@ -28,7 +28,14 @@ def prepare_home(config: Config) -> Config:
             f"The data folder {config.home} cannot be used ({error.strerror}). "
             "Make it writable, or choose another: MATINEE_HOME=/path/to/folder matinee up"
         ) from error
-    return configuration.load(home=config.home, host=config.host, port=config.port, workers=config.workers)
+    config = configuration.load(home=config.home, host=config.host, port=config.port, workers=config.workers)
+    if not config.secret_key:
+        # Without one, sessions and cursors would be signed with what everybody can read in the source.
+        raise HomeError(
+            f"{configuration.secret_path(config)} is there and holds no secret key; delete it, and a new one is made. "
+            "Who is signed in to the admin then signs in again."
+        )
+    return config
 
 
 def _make_secret(path: Path) -> None:

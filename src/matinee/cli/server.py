@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from matinee import config as configuration
+from matinee import logs
 from matinee.cli.home import export_settings, open_catalogue, prepare_home, upgrade_catalogue
 from matinee.cli.output import tell
 from matinee.config import Config
@@ -60,6 +61,7 @@ def _run(config: Config, when_live: Callable[[], None]) -> None:
     from matinee.ops.server import ServerOptions
     from matinee.ops.server import serve as run
 
+    logs.require_target(os.environ.get("MATINEE_LOG_FILE", ""))
     connections.close_all()  # the workers open their own
     export_settings(config)
     run(ServerOptions(_TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)

@@ -6,6 +6,7 @@ Called by cli. The application is named by a string and imported by the workers 
 from __future__ import annotations
 
 import ctypes
+import errno
 import http.client
 import multiprocessing
 import os
@@ -93,10 +94,10 @@ def require_port(host: str, port: int) -> None:
         try:
             probe.bind((host.strip("[]"), port))
         except OSError as error:
-            raise PortTaken(
-                f"{host}:{port} cannot be listened on ({error.strerror}). "
-                f"End the program that uses it, or choose another with --port {port + 1}."
-            ) from error
+            remedy = "Choose another address with --host, or another port with --port."
+            if error.errno == errno.EADDRINUSE:
+                remedy = f"End the program that uses it, or choose another with --port {port % 65_535 + 1}."
+            raise PortTaken(f"{host}:{port} cannot be listened on ({error.strerror}). {remedy}") from error
 
 
 def _watch(options: ServerOptions, when_live: Callable[[], None]) -> None:

@@ -16,11 +16,12 @@ from matinee.storage.bulk import delete_rows, insert_rows
 from matinee.storage.rows import facet_fold, facets_of
 
 # The schema, run by a migration. The text is folded by us, so the tokenizer only parts words. The prefix
-# indexes serve search-as-you-type: one letter of a million titles would else merge half of the index.
+# indexes serve search-as-you-type: one letter of a million titles would else merge half of the index. Four letters, because the
+# mark of a first word is one letter longer than what was typed.
 CREATE = (
     "CREATE VIRTUAL TABLE movie_search USING fts5("
     "title, original, title_joined, original_joined, people, marks, "
-    "tokenize = \"unicode61 remove_diacritics 0\", prefix = '1 2 3')"
+    "tokenize = \"unicode61 remove_diacritics 0\", prefix = '1 2 3 4')"
 )
 _COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "marks")
 
