@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import http.client
-import multiprocessing
 import os
 import shutil
 import signal
@@ -77,12 +76,11 @@ def _load_in_worker(parent_pid: int, target: str) -> Any:
     os.setpgid(0, 0)
     # What the parent does on a signal came along with the fork; until Granian's worker has its own way, a signal just ends it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # SIGKILL: a worker that is still starting would lose a politer signal, and its requests have nobody to drain them.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
-        sys.exit(1)  # the parent was gone before the kernel was told to tell of it
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid != os.getppid():
-        sys.exit("The server was killed while this worker started.")  # too early for the signal that was asked for
+        # The parent was gone before the kernel was told to tell of it.
+        sys.exit("The server was killed while this worker started.")
     return load_target(target, factory=True)
 
 
