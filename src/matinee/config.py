@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ import platformdirs
 
 from matinee.errors import ConfigError
 
+_POSTGRES = re.compile(r"postgres(?:ql)?://[^\s]*/?[^\s]*$")
+_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -60,10 +64,31 @@ def _folder(text: str) -> Path:
     return Path(text).expanduser().resolve()
 
 
-def _sqlite_url(text: str) -> str:
-    if not text.startswith("sqlite:///") or len(text) <= len("sqlite:///"):
-        raise ValueError("must be sqlite:///PATH (this version runs on SQLite; PostgreSQL comes with a later one)")
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def _database_url(text: str) -> str:
+    if not _POSTGRES.match(text) and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
+        raise ValueError("must be postgresql://USER@HOST/DATABASE or sqlite:///PATH")
     return text
+
+
+def _postgres_urls(text: str) -> tuple[str, ...]:
+    # A URL of several hosts has commas of its own, so a list is parted where the next URL begins.
+    urls = tuple(re.split(r"[\s,]+(?=postgres(?:ql)?://)", text.strip().strip(",")))
+    if not all(_POSTGRES.match(url) for url in urls):
+        raise ValueError("must be postgresql:// URLs, parted by commas")
+    return urls
 
 
 def _base_url(text: str) -> str:
@@ -91,7 +116,16 @@ class Config:
         "MATINEE_ENV", "development", _choice("development", "production"), "`production` demands SECRET_KEY and ALLOWED_HOSTS."
     )
     database_url: str = _setting(
-        "DATABASE_URL", "", _sqlite_url, "Where the catalogue is; empty is the file catalogue.sqlite3 in MATINEE_HOME."
+        "DATABASE_URL",
+        "",
+        _database_url,
+        "Where the catalogue is written: PostgreSQL's leader, or sqlite:///PATH; empty is catalogue.sqlite3 in MATINEE_HOME.",
+    )
+    follower_urls: tuple[str, ...] = _setting(
+        "DATABASE_FOLLOWER_URLS",
+        (),
+        _postgres_urls,
+        "PostgreSQL's followers, from which everybody reads, parted by commas; empty reads from the leader.",
     )
     secret_key: str = _setting(
         "SECRET_KEY",
@@ -138,6 +172,51 @@ class Config:
     read_timeout_ms: int = _setting(
         "MATINEE_READ_TIMEOUT_MS", 1_000, _whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
     )
+    write_timeout_ms: int = _setting(
+        "MATINEE_WRITE_TIMEOUT_MS", 5_000, _whole(100, 60_000), "Milliseconds after which a write is given up with a 503 (PostgreSQL)."
+    )
+    max_follower_lag_s: float = _setting(
+        "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, _number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
+    )
+    min_position_wait_ms: int = _setting(
+        "MATINEE_MIN_POSITION_WAIT_MS",
+        200,
+        _whole(0, 10_000),
+        "Milliseconds that a read with Matinee-Min-Position waits for a follower before it goes to the leader.",
+    )
+    leader_reads: str = _setting(
+        "MATINEE_LEADER_READS",
+        "when_needed",
+        _choice("when_needed", "never"),
+        "Whether the leader answers reads that no follower can: when_needed, or never.",
+    )
+    pool_size: int = _setting(
+        "MATINEE_POOL_SIZE", 8, _whole(1, 200), "Connections to each follower, for each server process."
+    )
+    leader_pool_size: int = _setting(
+        "MATINEE_LEADER_POOL_SIZE",
+        4,
+        _whole(1, 200),
+        "Reads that the leader answers at the same time for each server process while there are followers.",
+    )
+    change_tail_interval_ms: int = _setting(
+        "MATINEE_CHANGE_TAIL_INTERVAL_MS",
+        100,
+        _whole(10, 10_000),
+        "Milliseconds between two looks at how far the leader and each follower are.",
+    )
+    hedge_ms: int = _setting(
+        "MATINEE_HEDGE_MS",
+        50,
+        _whole(5, 10_000),
+        "Milliseconds without an answer after which a read is asked of another follower too.",
+    )
+    pgbouncer: bool = _setting(
+        "MATINEE_PGBOUNCER",
+        False,
+        _flag,
+        "Whether the URLs lead to PgBouncer in transaction mode: no prepared statements, no settings of a session.",
+    )
     busy_timeout_ms: int = _setting(
         "MATINEE_BUSY_TIMEOUT_MS", 5_000, _whole(0, 60_000), "Milliseconds that a write waits for another writer (SQLite)."
     )
@@ -149,8 +228,18 @@ class Config:
     )
 
     @property
+    def on_postgres(self) -> bool:
+        """Return whether the catalogue is in PostgreSQL."""
+        return bool(_POSTGRES.match(self.database_url))
+
+    @property
+    def database_name(self) -> str:
+        """Return where the catalogue is, as people may read it: without the password."""
+        return without_password(self.database_url) if self.on_postgres else str(self.database_path)
+
+    @property
     def database_path(self) -> Path:
-        """Return the SQLite file."""
+        """Return the SQLite file; who is `on_postgres` has none and must not ask."""
         if self.database_url:
             return Path(self.database_url.removeprefix("sqlite:///")).expanduser().resolve()
         return self.home / "catalogue.sqlite3"
@@ -220,6 +309,11 @@ def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Or
             source = str(secret_path(config))
         rows.append(Origin(setting.name, env, value, source, setting.metadata["secret"], setting.metadata["help"]))
     return rows
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown."""
+    return _PASSWORD.sub(r"\1:***@", url)
 
 
 def secret_path(config: Config) -> Path:
