@@ -3,6 +3,7 @@
 MatineeError
 ├── RequestError                  a caller sent something that we will not do; each has a page under /docs/errors/
 │   ├── InvalidParameter      400 ├── UnknownParameter       400 ├── InvalidCursor          400
+│   ├── FuturePosition        400
 │   ├── MalformedBody         400 ├── Unauthenticated        401 ├── Forbidden              403
 │   ├── NotFound              404 ├── MethodNotAllowed       405 ├── Conflict               409
 │   ├── Gone                  410 ├── StaleVersion           412 ├── BodyTooLarge           413
@@ -70,6 +71,12 @@ class InvalidCursor(RequestError):
     """The cursor does not belong to this request."""
 
     slug = "invalid-cursor"
+
+
+class FuturePosition(RequestError):
+    """The position has not been reached yet."""
+
+    slug = "future-position"
 
 
 class MalformedBody(RequestError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.read.catalogue import Catalogue
-from matinee.storage.sqlite import SqliteReader
+from matinee.storage.sqlite import sqlite_reader
 
 
 def setup_django() -> None:
@@ -39,7 +39,7 @@ class Runtime:
 
 def build(config: Config) -> Runtime:
     """Return this process's parts; nothing is opened before the first read."""
-    reader = SqliteReader(config.database_path, timeout_ms=config.read_timeout_ms)
+    reader = sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
     writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")

@@ -8,14 +8,15 @@ from typing import NamedTuple
 import pytest
 
 from matinee.storage.memory import MemoryReader
-from matinee.storage.sqlite import SqliteReader
+from matinee.storage.sql_reader import SqlReader
+from matinee.storage.sqlite import sqlite_reader
 from tests.conformance.catalogues import catalogue_copy, fill, in_memory
 
 
 class Pair(NamedTuple):
     """Two readers of the same movies."""
 
-    sqlite: SqliteReader
+    sqlite: SqlReader
     memory: MemoryReader
 
 
@@ -26,4 +27,4 @@ def pair(empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Pai
     with catalogue_copy(empty_catalogue, path):
         fill(200, seed=7)
         memory = in_memory()
-    return Pair(SqliteReader(path, timeout_ms=60_000), memory)
+    return Pair(sqlite_reader(path, timeout_ms=60_000), memory)

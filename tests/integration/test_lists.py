@@ -159,7 +159,7 @@ def test_a_genre_that_is_new_is_found_after_the_reader_had_to_open_the_file_agai
     assert ids(movies, "/v1/movies?genre=Western") == []
     batches.write([record(1, title="Rio Bravo", genres=["Western"])], "tests")
     with pytest.raises(NoReaderAvailable):
-        movies.reader._rows("SELECT nothing", {})
+        movies.reader._source._execute("SELECT nothing", {})
 
     assert movies.titles("/v1/movies?genre=Western") == ["Rio Bravo"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -88,8 +90,15 @@ def test_a_get_by_id_is_one_query_and_so_is_a_page(movies: Client) -> None:
 
 def test_a_page_loads_no_more_than_the_page_and_one_row(movies: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[int] = []
-    rows = type(movies.reader)._rows
-    monkeypatch.setattr(type(movies.reader), "_rows", lambda self, *a: (found := rows(self, *a), loaded.append(len(found)))[0])
+    source = type(movies.reader._source)
+    rows = source.rows
+
+    async def counted(self: Any, statement: Any, demand: Any) -> Any:
+        answered = await rows(self, statement, demand)
+        loaded.append(len(answered.rows))
+        return answered
+
+    monkeypatch.setattr(source, "rows", counted)
 
     movies.get("/v1/movies?limit=3")
 

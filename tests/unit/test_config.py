@@ -69,13 +69,13 @@ def test_the_command_line_goes_before_the_environment() -> None:
         ("MATINEE_PUBLIC_URL", "movies.example.org", "must begin with http:// or https://"),
         (
             "DATABASE_URL",
-            "postgres://db",
-            "must be sqlite:///PATH (this version runs on SQLite; PostgreSQL comes with a later one)",
+            "mysql://db",
+            "must be postgresql://USER@HOST/DATABASE or sqlite:///PATH",
         ),
         (
             "DATABASE_URL",
             "sqlite:///",
-            "must be sqlite:///PATH (this version runs on SQLite; PostgreSQL comes with a later one)",
+            "must be postgresql://USER@HOST/DATABASE or sqlite:///PATH",
         ),
     ],
 )

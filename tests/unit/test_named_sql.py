@@ -7,26 +7,36 @@ from importlib import resources
 
 import pytest
 
-from matinee.storage.sql import described_queries, named_queries
+from matinee.storage.sql import ENGINES, Engine, described_queries, named_queries
 
-FILES = {file.name: file.read_text() for file in (resources.files("matinee.storage") / "queries").iterdir()}
+FOLDER = resources.files("matinee.storage") / "queries"
+FOLDERS = {"": FOLDER, **{engine: FOLDER / engine for engine in ENGINES}}
+FILES = {
+    f"{name}/{file.name}": file.read_text() for name, folder in FOLDERS.items() for file in folder.iterdir() if file.is_file()
+}
 
 
-def test_every_statement_in_the_files_is_read_once() -> None:
-    names = [name for text in FILES.values() for name in re.findall(r"^-- *name: *(\S+)", text, re.MULTILINE)]
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_statement_in_the_files_of_an_engine_is_read_once(engine: Engine) -> None:
+    texts = [text for path, text in FILES.items() if path.split("/")[0] in ("", engine)]
+    names = [name for text in texts for name in re.findall(r"^-- *name: *(\S+)", text, re.MULTILINE)]
 
     assert names
-    assert sorted(names) == sorted(named_queries())
+    assert sorted(names) == sorted(named_queries(engine))
 
 
-@pytest.mark.parametrize("name", sorted(named_queries()))
-def test_a_statement_has_a_sentence_and_a_text(name: str) -> None:
-    sentence, text = described_queries()[name]
+def test_every_engine_answers_the_same_questions() -> None:
+    assert named_queries("sqlite").keys() == named_queries("postgresql").keys()
+
+
+@pytest.mark.parametrize(("engine", "name"), [(engine, name) for engine in ENGINES for name in sorted(named_queries(engine))])
+def test_a_statement_has_a_sentence_and_a_text(engine: Engine, name: str) -> None:
+    sentence, text = described_queries(engine)[name]
 
     assert sentence[0].isupper()
     assert sentence.endswith(".")
     assert text
-    assert named_queries()[name] == text
+    assert named_queries(engine)[name] == text
 
 
 @pytest.mark.parametrize("file", sorted(FILES))

@@ -31,6 +31,7 @@ REMEDIES = {
     "invalid-parameter": "`detail` names the parameter, the value and what is allowed. Correct it and send the request again.",
     "unknown-parameter": "`detail` names the nearest parameter. A filter that is not known is refused, not ignored.",
     "invalid-cursor": "Follow `next_cursor` with the same filters and sort that made it, or leave `cursor` out to begin again.",
+    "future-position": "Send a position that an answer of this catalogue told (`Matinee-Position`), or leave the header out.",
     "malformed-body": "Send UTF-8 JSON; `detail` says where it stops being that.",
     "unauthenticated": "Send `Authorization: Bearer KEY`. The owner makes keys with `matinee key create`.",
     "forbidden": "The key is good, but its scope is not. Ask the owner for a key of scope write.",

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from matinee.domain.cursor import CursorSigner
+from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import MovieRef
 from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery
 from matinee.domain.representation import Representation
@@ -45,6 +46,15 @@ class Catalogue:
     def __init__(self, reader: Reader, signer: CursorSigner) -> None:
         self._reader = reader
         self._signer = signer
+
+    def view(self, demand: Demand) -> Catalogue:
+        """Return the catalogue for one request, which keeps to its demand and tells what its answer reflects."""
+        return Catalogue(self._reader.view(demand), self._signer)
+
+    @property
+    def as_of(self) -> AsOf | None:
+        """Return what the answers of this view reflect; None before the first one."""
+        return self._reader.as_of
 
     async def movie(self, ref: MovieRef) -> Representation | Moved:
         """Return a movie's bytes, or where a merged one went.
@@ -119,6 +129,10 @@ class Catalogue:
     async def position(self) -> int:
         """Return the newest position that is served."""
         return await self._reader.position()
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line for each copy that can answer."""
+        return self._reader.status()
 
     async def authenticate(self, key: str | None, scope: str) -> KeyRow:
         """Return the key that a caller shows, if it is good for this scope; `write` includes `read`.

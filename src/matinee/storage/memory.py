@@ -1,6 +1,6 @@
 """A reader that holds a whole catalogue in memory, for tests and prototypes: no file, no SQL, no index.
 
-Invariant: it answers what SqliteReader answers, byte for byte; tests/conformance asks both the same. It does not change: make
+Invariant: it answers what the readers of the engines answer, byte for byte; tests/conformance asks all the same. It does not change: make
 a new one to show other movies. Every page looks at every movie, which is good for a few thousand of them.
 Called by tests.
 """
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.movie import CastMember, MovieDocument, Person, known_ids
 from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery, Sort
@@ -19,6 +20,7 @@ from matinee.domain.ranking import UNKNOWN, number_key, popularity_key, rating_k
 from matinee.domain.representation import Representation, Tombstone, encode_body, encode_card
 from matinee.domain.search import Words, words_of
 from matinee.domain.text import fold, fold_joined
+from matinee.errors import FuturePosition
 from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, PersonRow
 
 _FACETS: dict[str, Callable[[MovieDocument], list[str]]] = {
@@ -77,6 +79,14 @@ class MemoryReader:
         self._genre_ids = dict(contents.genre_ids or {})
         self._changes = sorted(contents.changes)
         self._keys = dict(contents.keys or {})
+        self.as_of: AsOf | None = None
+
+    def view(self, demand: Demand) -> MemoryReader:
+        """Return this reader itself: what it holds is as new as it gets."""
+        self.as_of = AsOf(max((change.position for change in self._changes), default=0))
+        if demand.min_position > self.as_of.position:
+            raise FuturePosition(f"The newest position is {self.as_of.position}, not yet {demand.min_position}.")
+        return self
 
     async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
         """Return a movie's bytes, or what is left of it, or None when there never was one."""
@@ -157,6 +167,10 @@ class MemoryReader:
     async def count(self) -> int:
         """Return the number of movies."""
         return len(self._movies)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return nothing: there are no copies."""
+        return []
 
     async def close(self) -> None:
         """Do nothing; there is nothing to give back."""

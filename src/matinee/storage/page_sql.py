@@ -10,14 +10,14 @@ meet a rare genre only once in many thousand rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 from typing import Any
 
-from matinee.domain import search
+from matinee.domain import search, tsquery
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.query import FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
 from matinee.domain.ranking import UNKNOWN
-from matinee.storage.sql import named_queries
+from matinee.storage.sql import Engine, Statement, named_queries
 
 # A facet with at most this many movies is sorted; with more, an order is walked and meets one of them often enough.
 FEW_ROWS = 2_000
@@ -33,16 +33,11 @@ KEYS = {
 _NEVER_UNKNOWN = ("title", "added")
 _IN_FACET = frozenset(KEYS) - {"title"}
 
+# Each engine's language of full-text queries.
+_LANGUAGES: dict[Engine, Any] = {"sqlite": search, "postgresql": tsquery}
+
 # (kind, folded name) -> (facet's id, number of its movies)
 FacetDirectory = dict[tuple[str, str], tuple[int, int]]
-
-
-@dataclass
-class Statement:
-    """SQL with named places, and what stands in them."""
-
-    text: str
-    values: dict[str, Any]
 
 
 def facet_ids(facets: tuple[FacetFilter, ...], directory: FacetDirectory) -> list[list[int]] | None:
@@ -66,10 +61,10 @@ def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
     return [named_queries()[name] for name, _ in filters.bounds]
 
 
-def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None) -> list[str]:
+def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:
     """Return the conditions on numbers for a walk along the index of an order.
 
-    One on the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its
+    PostgreSQL is told no more: its planner knows from its statistics how many rows pass a bound. SQLite's does not. One on the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its
     column, by which SQLite checks it on the way: it would else take that column's index and sort all that it finds there, or
     begin at the bound and not at the key. A single year is free: it has indexes of its own.
     """
@@ -78,6 +73,8 @@ def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | N
     parts = [part for text in bounds for part in text.split(" AND ")]
     bare = [(part.startswith(own) or part == free) and not (passed and part.startswith(passed)) for part in parts]
     placed = [part.replace("d.", f"{table}.") if part.startswith(own) else part for part in parts]
+    if engine == "postgresql":
+        return placed
     return [part if is_bare else f"+{part}" for part, is_bare in zip(placed, bare, strict=True)]
 
 
@@ -85,9 +82,11 @@ def _in(ids: list[int]) -> dict[str, str]:
     return {"facets": ", ".join(map(str, ids))}
 
 
-def list_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
+def list_statement(
+    query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory, engine: Engine = "sqlite"
+) -> Statement | None:
     """Return the statement of a page of a list; None when nothing can match."""
-    sql, values = named_queries(), {"limit": query.limit + 1}
+    sql, values = named_queries(engine), {"limit": query.limit + 1}
     groups = facet_ids(query.filters.facets, directory)
     if groups is None:
         return None
@@ -98,10 +97,12 @@ def list_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: F
     elif groups:
         base, fills, groups = _drive_by_facet(groups, query, directory, values)
     table = "f" if base == "page_by_facet" else "d"
-    bounds = _along(_bounds(query.filters, values), table, query.sort, after)
+    bounds = _along(_bounds(query.filters, values), table, query.sort, after, engine)
     conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
     conditions += [sql["has_person"].format(**person) for person in people]
-    return _ordered(sql[base], fills, conditions, query.sort, after, values, table)
+    statement = _ordered(sql[base], sql["known_then_unknown"], fills, conditions, query.sort, after, values, table)
+    statement.name, statement.is_steady = base, not query.filters.bounds and base != "page_by_few"
+    return statement
 
 
 def _drive_by_facet(
@@ -121,6 +122,7 @@ def _drive_by_facet(
 
 def _ordered(
     base: str,
+    joined: str,
     fills: dict[str, str],
     conditions: list[str],
     sort: Sort,
@@ -152,14 +154,16 @@ def _ordered(
     if in_unknown:
         return Statement(part(unknown, *following), values)
     known = part(*(following or [f"{own}>= 0"]))
-    return Statement(f"SELECT * FROM ({known}) UNION ALL SELECT * FROM ({part(unknown)}) LIMIT :limit", values)
+    return Statement(joined.format(known=known, unknown=part(unknown)), values)
 
 
-def ids_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
-    """Return the statement of a page of these ids' movies, in the order asked; `:refs` is left to the reader to encode."""
-    sql, filters = named_queries(), query.filters
+def ids_statement(
+    query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory, engine: Engine = "sqlite"
+) -> Statement | None:
+    """Return the statement of a page of these ids' movies, in the order asked."""
+    sql, filters = named_queries(engine), query.filters
     values: dict[str, Any] = {
-        "refs": [_asked(ref) for ref in filters.ids or ()],
+        "refs": json.dumps([_asked(ref) for ref in filters.ids or ()]),
         "after_place": after[0] if after else -1,
         "limit": query.limit + 1,
     }
@@ -170,14 +174,17 @@ def ids_statement(query: ListQuery, after: tuple[Any, ...] | None, directory: Fa
     conditions += [sql["has_facet"].format(**_in(ids)) for ids in groups]
     people = [_person(index, item, values) for index, item in enumerate(filters.people)]
     conditions += [sql["has_person"].format(**person) for person in people]
-    return Statement(sql["page_by_ids"].format(where=" AND ".join(conditions) or "TRUE"), values)
+    text = sql["page_by_ids"].format(where=" AND ".join(conditions) or "TRUE")
+    return Statement(text, values, "page_by_ids", is_steady=False)
 
 
 def _asked(ref: MovieRef) -> dict[str, Any]:
     return {"s": ref.scheme, "v": ref.value} if isinstance(ref, ExternalId) else {"i": ref}
 
 
-def search_statement(query: SearchQuery, after: tuple[Any, ...] | None, directory: FacetDirectory) -> Statement | None:
+def search_statement(
+    query: SearchQuery, after: tuple[Any, ...] | None, directory: FacetDirectory, engine: Engine = "sqlite"
+) -> Statement | None:
     """Return the statement of a page of a search: its tiers, best first, from the one that the page before ended in."""
     words, groups = search.words_of(query.q), facet_ids(query.filters.facets, directory)
     if not words.forms or groups is None:
@@ -187,36 +194,38 @@ def search_statement(query: SearchQuery, after: tuple[Any, ...] | None, director
     people = [_person(index, item, values) for index, item in enumerate(query.filters.people)]
     conditions += [sql["has_person"].format(**person) for person in people]
     where = " AND ".join(conditions) or "TRUE"
-    return _tiered(search.tiers(words, groups, query.year), where, after, values)
+    return _tiered(_LANGUAGES[engine].tiers(words, groups, query.year), where, after, values, engine)
 
 
-def titles_statement(q: str, limit: int) -> Statement | None:
+def titles_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement | None:
     """Return the statement of the titles that are suggested for what has been typed so far."""
     words = search.words_of(q)
     if not words.forms:
         return None
-    return _tiered(search.tiers(words, [], None, titles_only=True), "TRUE", None, {"limit": limit})
+    tiers = _LANGUAGES[engine].tiers(words, [], None, titles_only=True)
+    return _tiered(tiers, "TRUE", None, {"limit": limit}, engine)
 
 
-def _tiered(tiers: list[str], where: str, after: tuple[Any, ...] | None, values: dict[str, Any]) -> Statement:
+def _tiered(tiers: list[str], where: str, after: tuple[Any, ...] | None, values: dict[str, Any], engine: Engine) -> Statement:
     first, rank = after or (0, -1)
     parts = []
     for tier in range(first, len(tiers)):
         values[f"match_{tier}"] = tiers[tier]
         values[f"after_{tier}"] = rank if tier == first else -1
-        parts.append(named_queries()["search_tier"].format(tier=tier, where=where))
-    return Statement(" UNION ALL ".join(parts) + " LIMIT :limit", values)
+        parts.append(named_queries(engine)["search_tier"].format(tier=tier, where=where))
+    return Statement(" UNION ALL ".join(parts) + " LIMIT :limit", values, "search_tier", is_steady=False)
 
 
-def people_statement(q: str, limit: int) -> Statement | None:
+def people_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement | None:
     """Return the statement of the people that are suggested for what has been typed so far."""
     words = search.words_of(q)
     if not words.forms:
         return None
-    values: dict[str, Any] = {"match": search.people_match(words), "limit": limit}
+    values: dict[str, Any] = {"match": _LANGUAGES[engine].people_match(words), "limit": limit}
     names = []
     for index, word in enumerate(words.apart):
         # Folded words hold letters and digits only, so nothing in them means anything to LIKE.
         values[f"word_{index}"] = f"% {word}%" if index == len(words.apart) - 1 else f"% {word} %"
         names.append(f"' ' || p.name_fold || ' ' LIKE :word_{index}")
-    return Statement(named_queries()["suggest_people"].format(where=" AND ".join(names)), values)
+    text = named_queries(engine)["suggest_people"].format(where=" AND ".join(names))
+    return Statement(text, values, "suggest_people", is_steady=False)

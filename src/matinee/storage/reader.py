@@ -1,4 +1,4 @@
-"""The protocol of a reader: one copy of the catalogue that answers reads. SQLite's is sqlite.py; memory.py is for tests.
+"""The protocol of a reader: what answers reads. sql_reader.py is the one of every engine; memory.py is for tests.
 
 Called by the read room, which never asks which engine answers. Values are plain: bytes, numbers, texts.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
 
+from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import MovieRef
 from matinee.domain.query import ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
@@ -62,10 +63,16 @@ class KeyRow(NamedTuple):
 
 
 class Reader(Protocol):
-    """One copy of the catalogue. Every method is one statement, except where it says otherwise.
+    """The catalogue as readers ask it. Every method is one statement, except where it says otherwise.
 
-    Raises: NoReaderAvailable when the copy cannot answer.
+    `as_of` is what the answers of this view reflect; None before the first one.
+    Raises: NoReaderAvailable when no copy can answer; FuturePosition when one is demanded that was never given out.
     """
+
+    as_of: AsOf | None
+
+    def view(self, demand: Demand) -> Reader:
+        """Return this reader for one request, which keeps to its demand and tells what its answers reflect."""
 
     async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
         """Return a movie's bytes, or what is left of it, or None when there never was one."""
@@ -89,7 +96,7 @@ class Reader(Protocol):
         """Return the next changes after a position."""
 
     async def position(self) -> int:
-        """Return the newest position of this copy."""
+        """Return the position of the copy that answers."""
 
     async def api_key(self, digest: str) -> KeyRow | None:
         """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
@@ -99,6 +106,9 @@ class Reader(Protocol):
 
     async def count(self) -> int:
         """Return the number of movies. Cost: a walk of an index; for the command line only."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line for each copy that can answer, as /readyz shows it; none where the copy is a file."""
 
     async def close(self) -> None:
         """Give the connection back."""

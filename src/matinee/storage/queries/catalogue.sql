@@ -12,11 +12,6 @@ SELECT id, name, movies FROM facet WHERE kind = 'genre' AND movies > 0 ORDER BY 
 -- The genres, languages and countries that lists filter by; a few hundred rows, kept in memory until the catalogue changes.
 SELECT kind, name_fold, id, movies FROM facet WHERE kind IN ('genre', 'language', 'country')
 
--- name: changes_since
--- The next changes of the catalogue after a position.
-SELECT position, subject, subject_id, kind, version, at, detail FROM change
-WHERE position > :since AND subject <> 'key' ORDER BY position LIMIT :limit
-
 -- name: position
 -- The newest position of this copy of the catalogue.
 SELECT position FROM log_head WHERE id = 1

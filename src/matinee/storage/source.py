@@ -1,0 +1,44 @@
+"""The protocol of a source: what sends a named statement to an engine and returns rows. Engines differ here, readers do not.
+
+SQLite's file is sqlite.py, one PostgreSQL server postgres.py, many of them behind one face followers.py. Called by sql_reader.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, Protocol
+
+from matinee.domain.freshness import AsOf, Demand
+from matinee.storage.sql import Engine, Statement
+
+
+class Answered(NamedTuple):
+    """The rows of one statement, and what they reflect: both from one snapshot."""
+
+    rows: list[Any]
+    as_of: AsOf
+
+
+class Source(Protocol):
+    """Where statements are sent."""
+
+    engine: Engine
+    statements: int
+
+    async def rows(self, statement: Statement, demand: Demand) -> Answered:
+        """Return all rows of a statement, from a copy that is as fresh as demanded.
+
+        Raises: NoReaderAvailable, FuturePosition.
+        """
+
+    def newest_position(self) -> int:
+        """Return the newest position that some copy is known to have reached; asks nobody over a network."""
+
+    def stream(self, statement: Statement) -> AsyncIterator[Any]:
+        """Yield the rows of a long statement, all of one snapshot."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line for each copy, as /readyz shows it; empty for one that is a file."""
+
+    async def close(self) -> None:
+        """Give all connections back."""

@@ -1,0 +1,171 @@
+"""The reader over any source that understands SQL: each question of the protocol as a named statement.
+
+Called by the read room, as a Reader. It knows neither servers nor files: what a statement says differs by engine (queries/), where
+it is sent is the source's to choose.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from matinee.domain.freshness import ANY, AsOf, Demand
+from matinee.domain.ids import ExternalId, MovieRef
+from matinee.domain.query import Filters, ListQuery, SearchQuery
+from matinee.domain.representation import Representation, Tombstone
+from matinee.storage.page_sql import (
+    FacetDirectory,
+    ids_statement,
+    list_statement,
+    people_statement,
+    search_statement,
+    titles_statement,
+)
+from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, PersonRow
+from matinee.storage.source import Source
+from matinee.storage.sql import Statement, named_queries
+
+_LAG_INTERVAL_S = 0.1  # how often the facets are asked for while the copies lag behind what is known
+
+
+@dataclass
+class _Facets:
+    """The facets as some copy had them at a position; shared by all views of a reader."""
+
+    directory: FacetDirectory = field(default_factory=dict)
+    position: int = -1
+    ask_again_s: float = 0.0  # not before this moment, unless a request demands it: the copy that was asked lags
+
+
+class SqlReader:
+    """Reads from a source. A view of it serves one request: it has the request's demand, and says what the answer reflects."""
+
+    def __init__(self, source: Source, demand: Demand = ANY, facets: _Facets | None = None) -> None:
+        self._source = source
+        self._demand = demand
+        self._shared_facets = facets or _Facets()
+        self._sql = named_queries(source.engine)
+        self.as_of: AsOf | None = None
+
+    def view(self, demand: Demand) -> SqlReader:
+        """Return this reader for one request."""
+        return SqlReader(self._source, demand, self._shared_facets)
+
+    async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
+        """Return a movie's bytes, or what is left of it, or None when there never was one."""
+        if isinstance(ref, ExternalId):
+            rows = await self._named("movie_by_external_id", {"scheme": ref.scheme, "value": ref.value})
+        else:
+            rows = await self._named("movie_by_id", {"id": ref})
+        if not rows:
+            return None
+        movie_id, version, position, updated_at_s, body, merged_into = rows[0]
+        if body is None:
+            return Tombstone(movie_id, position, merged_into)
+        return Representation(movie_id, version, position, updated_at_s, body)
+
+    async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
+        """Return one page of a list."""
+        directory = await self._facets(query.filters)
+        if query.filters.ids is not None:
+            rows = await self._run(ids_statement(query, after, directory, self._source.engine))
+            return _cards(rows, query.limit, lambda row: (row[0],))
+        rows = await self._run(list_statement(query, after, directory, self._source.engine))
+        return _cards(rows, query.limit, lambda row: (row[1], row[0]))
+
+    async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
+        """Return one page of a search, best first."""
+        directory = await self._facets(query.filters)
+        rows = await self._run(search_statement(query, after, directory, self._source.engine))
+        return _cards(rows, query.limit, lambda row: (row[0], row[1]))
+
+    async def suggest(self, q: str, limit: int) -> tuple[list[bytes], list[PersonRow]]:
+        """Return titles (as cards) and people that begin like this; 2 statements."""
+        titles = await self._run(titles_statement(q, limit, self._source.engine))
+        people = await self._run(people_statement(q, limit, self._source.engine))
+        return [row[2] for row in titles], [PersonRow(row[0], row[1]) for row in people]
+
+    async def person(self, person_id: int) -> PersonRow | None:
+        """Return a person."""
+        rows = await self._named("person", {"id": person_id})
+        return PersonRow(*rows[0]) if rows else None
+
+    async def genres(self) -> list[GenreRow]:
+        """Return the genres by name."""
+        return [GenreRow(*row) for row in await self._named("genres", {})]
+
+    async def changes(self, since: int, limit: int) -> list[ChangeRow]:
+        """Return the next changes after a position."""
+        return [_change(row) for row in await self._named("changes_since", {"since": since, "limit": limit})]
+
+    async def position(self) -> int:
+        """Return the newest position of this copy."""
+        rows = await self._named("position", {})
+        return int(rows[0][0]) if rows else 0
+
+    async def api_key(self, digest: str) -> KeyRow | None:
+        """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
+        rows = await self._named("api_key", {"digest": digest})
+        return KeyRow(*rows[0]) if rows else None
+
+    async def documents(self) -> AsyncIterator[bytes]:
+        """Yield every movie's body in order of position, all of one snapshot."""
+        async for (body,) in self._source.stream(Statement(self._sql["documents"], name="documents")):
+            yield body
+
+    async def count(self) -> int:
+        """Return the number of movies."""
+        return int((await self._named("count_documents", {}))[0][0])
+
+    @property
+    def statements(self) -> int:
+        """Return how many statements have been sent to the source."""
+        return self._source.statements
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line for each copy that can answer."""
+        return self._source.status()
+
+    async def close(self) -> None:
+        """Give the source's connections back."""
+        await self._source.close()
+
+    async def _facets(self, filters: Filters) -> FacetDirectory:
+        """Return the facets, asked for anew only when somebody has committed since."""
+        shared = self._shared_facets
+        if not filters.facets:
+            return shared.directory
+        newest, demanded, now_s = self._source.newest_position(), self._demand.min_position, time.monotonic()
+        if shared.position < demanded or (shared.position < newest and now_s >= shared.ask_again_s):
+            rows = await self._named("facets", {})
+            shared.directory = {(kind, name): (facet_id, movies) for kind, name, facet_id, movies in rows}
+            shared.position = self.as_of.position if self.as_of else 0
+            shared.ask_again_s = now_s + _LAG_INTERVAL_S if shared.position < newest else 0.0
+        return shared.directory
+
+    async def _named(self, name: str, values: dict[str, Any]) -> list[Any]:
+        return await self._run(Statement(self._sql[name], values, name))
+
+    async def _run(self, statement: Statement | None) -> list[Any]:
+        if statement is None:
+            return []
+        rows, as_of = await self._source.rows(statement, self._demand)
+        self.as_of = as_of if self.as_of is None else self.as_of.joined(as_of)
+        return rows
+
+
+def _cards(rows: list[Any], limit: int, keys: Callable[[Any], tuple[Any, ...]]) -> CardRows:
+    """Return a page's cards; the one row more that was asked for only tells that there is a next page."""
+    page = rows[:limit]
+    after = keys(page[-1]) if page and len(rows) > limit else None
+    return CardRows([row[2] for row in page], after, max((row[3] for row in page), default=0))
+
+
+def _change(row: tuple[Any, ...]) -> ChangeRow:
+    position, subject, subject_id, kind, version, at, detail = row
+    stated = json.loads(detail)
+    fields = sorted(stated.get("fields", ()))
+    return ChangeRow(position, subject, subject_id, kind, version, at.replace(" ", "T") + "Z", fields, stated.get("into"))
