@@ -173,7 +173,10 @@ class Config:
         "MATINEE_READ_TIMEOUT_MS", 1_000, _whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
     )
     write_timeout_ms: int = _setting(
-        "MATINEE_WRITE_TIMEOUT_MS", 5_000, _whole(100, 60_000), "Milliseconds after which a write is given up with a 503 (PostgreSQL)."
+        "MATINEE_WRITE_TIMEOUT_MS",
+        5_000,
+        _whole(100, 60_000),
+        "Milliseconds after which a write is given up with a 503 (PostgreSQL).",
     )
     max_follower_lag_s: float = _setting(
         "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, _number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
@@ -190,9 +193,7 @@ class Config:
         _choice("when_needed", "never"),
         "Whether the leader answers reads that no follower can: when_needed, or never.",
     )
-    pool_size: int = _setting(
-        "MATINEE_POOL_SIZE", 8, _whole(1, 200), "Connections to each follower, for each server process."
-    )
+    pool_size: int = _setting("MATINEE_POOL_SIZE", 8, _whole(1, 200), "Connections to each follower, for each server process.")
     leader_pool_size: int = _setting(
         "MATINEE_LEADER_POOL_SIZE",
         4,

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.read.catalogue import Catalogue
+from matinee.storage.copies import Copy
+from matinee.storage.followers import Followers, ReadRules
+from matinee.storage.postgres import Server, ServerOptions
+from matinee.storage.reader import Reader
+from matinee.storage.sql_reader import SqlReader
 from matinee.storage.sqlite import sqlite_reader
 
 
@@ -39,8 +44,26 @@ class Runtime:
 
 def build(config: Config) -> Runtime:
     """Return this process's parts; nothing is opened before the first read."""
-    reader = sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
     writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")
-    return Runtime(config, Catalogue(reader, signer), writes)
+    return Runtime(config, Catalogue(_reader(config), signer), writes)
+
+
+def _reader(config: Config) -> Reader:
+    if not config.on_postgres:
+        return sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
+    rules = ReadRules(
+        timeout_s=config.read_timeout_ms / 1000,
+        hedge_s=config.hedge_ms / 1000,
+        max_lag_s=config.max_follower_lag_s,
+        min_position_wait_s=config.min_position_wait_ms / 1000,
+        leader_reads=config.leader_reads == "when_needed",
+        leader_reads_at_once=config.leader_pool_size,
+        tail_interval_ms=config.change_tail_interval_ms,
+    )
+    options = ServerOptions(config.pool_size, config.read_timeout_ms, config.pgbouncer)
+    for_leader = replace(options, pool_size=config.leader_pool_size) if config.follower_urls else options
+    leader = Copy(Server(config.database_url, for_leader, "leader"), "leader")
+    followers = [Copy(Server(url, options, "follower"), "follower") for url in config.follower_urls]
+    return SqlReader(Followers(leader, followers, rules))

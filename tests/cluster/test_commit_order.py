@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from matinee.domain.movie import parse_content
-from matinee.storage.sqlite import SqliteReader
+from matinee.storage.sqlite import sqlite_reader
 from matinee.write import movies
 from tests.cluster import writing
 from tests.cluster.catalogue_file import ask, contradictions
@@ -29,7 +29,7 @@ class Tail:
     """One who follows the log: asks for what comes after the newest position that it has seen."""
 
     def __init__(self, home: Path) -> None:
-        self._reader = SqliteReader(home / "catalogue.sqlite3", timeout_ms=30_000)
+        self._reader = sqlite_reader(home / "catalogue.sqlite3", timeout_ms=30_000)
         self.seen: list[int] = []
 
     def read(self) -> int:

@@ -9,10 +9,15 @@ from typing import NamedTuple
 
 
 class Demand(NamedTuple):
-    """What a request asks of the copy that answers it: to have reached a position, to be at most so many seconds behind."""
+    """What a request asks of the copy that answers it: to have reached a position, to be at most so many seconds behind.
+
+    `is_forgiving` lets a position count for nothing that no copy can ever reach, such as one of a catalogue that was since
+    replaced: a browser's cookie or an ETag is no promise of ours.
+    """
 
     min_position: int = 0
     max_staleness_s: float | None = None
+    is_forgiving: bool = False
 
 
 class AsOf(NamedTuple):

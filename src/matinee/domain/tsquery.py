@@ -1,9 +1,9 @@
 """Search on PostgreSQL: the lexemes that a movie is found by, and what a query asks of them.
 
-The ranking is the one of search.py, tier for tier. PostgreSQL's text search knows no columns, so a lexeme says by its first letter
-what it is; those letters are of the private-use area, which folding never gives. No lexeme has a position: that titles start
-with some words is asked of the mark of the whole title, as a prefix.
-Called by storage: the writer indexes what `lexemes` returns, the reader asks what `tiers` and `people_match` return.
+The ranking is the one of search.py, tier for tier. PostgreSQL's text search knows no columns, so a lexeme says by its first
+letter what it is; those letters are of the private-use area, which folding never gives. No lexeme has a position: that
+titles start with some words is asked of the mark of the whole title, as a prefix. Called by storage: the writer indexes what
+`lexemes` returns, the reader asks what `tiers` and `people_match` return.
 """
 
 from __future__ import annotations

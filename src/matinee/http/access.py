@@ -7,9 +7,12 @@ from typing import Any
 
 from litestar import Request
 
+from matinee.errors import LeaderUnavailable
+from matinee.http.freshness import demand_of
 from matinee.http.parameters import bearer
 from matinee.read.catalogue import Catalogue
 from matinee.runtime import Runtime
+from matinee.storage.leader_state import leader
 from matinee.storage.reader import KeyRow
 from matinee.write import keys
 
@@ -21,12 +24,15 @@ async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catal
     runtime: Runtime = request.app.state.runtime
     if not runtime.config.public_reads:
         await _authenticated(request, runtime, "read")
-    return runtime, runtime.catalogue
+    catalogue = request.scope["matinee.catalogue"] = runtime.catalogue.view(demand_of(request.scope))  # type: ignore[typeddict-unknown-key]
+    return runtime, catalogue
 
 
 async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
-    """Return the runtime and who writes. Raises: Unauthenticated, Forbidden."""
+    """Return the runtime and who writes. Raises: Unauthenticated, Forbidden, LeaderUnavailable."""
     runtime: Runtime = request.app.state.runtime
+    if leader.away:
+        raise LeaderUnavailable(f"The leader is away ({leader.away}): the catalogue is read-only for now; try again.")
     key = await _authenticated(request, runtime, "write")
     return runtime, f"key:{key.prefix}"
 
@@ -35,7 +41,7 @@ async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scop
     key = await runtime.catalogue.authenticate(bearer(request), scope)
     now = dt.datetime.now(dt.UTC)
     touched: dict[int, dt.datetime] = request.app.state.touched
-    if key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S:
+    if not leader.away and (key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S):
         touched[key.id] = now
         # Nobody waits for it: losing one tells a minute too little; failing a request for it would be worse.
         runtime.writes.submit(keys.touch, key.id, now)

@@ -14,7 +14,9 @@ from typing import Any
 from litestar import Request
 
 from matinee.config import Config
+from matinee.domain.freshness import AsOf
 from matinee.domain.representation import Representation
+from matinee.http.freshness import told
 from matinee.read.catalogue import Page
 
 JSON = b"application/json"
@@ -46,18 +48,18 @@ def plain_json(body: bytes, status: int = 200) -> Answer:
     return Answer(status, body, [(b"cache-control", b"no-store")])
 
 
-def movie_answer(scope: Any, config: Config, found: Representation) -> Answer:
+def movie_answer(scope: Any, config: Config, found: Representation, as_of: AsOf | None) -> Answer:
     """Return a movie's bytes with their validators, or 304 when the client has them."""
-    headers = validators(config, found.etag, found.updated_at_s)
+    headers = validators(config, found.etag, found.updated_at_s) + told(as_of)
     if is_known(scope, found.etag):
         return Answer(304, b"", headers)
     return Answer(200, found.body, headers)
 
 
-def page_answer(scope: Any, config: Config, page: Page) -> Answer:
+def page_answer(scope: Any, config: Config, page: Page, as_of: AsOf | None) -> Answer:
     """Return a page with its validators and a link to the next one, or 304 when the client has it."""
     etag = body_etag(page.body)
-    headers = validators(config, etag, page.updated_at_s)
+    headers = validators(config, etag, page.updated_at_s) + told(as_of)
     if page.next_cursor is not None:
         headers.append((b"link", f'<{next_url(scope, config, page.next_cursor)}>; rel="next"'.encode()))
     if is_known(scope, etag):
@@ -65,10 +67,10 @@ def page_answer(scope: Any, config: Config, page: Page) -> Answer:
     return Answer(200, page.body, headers)
 
 
-def body_answer(scope: Any, config: Config, body: bytes) -> Answer:
+def body_answer(scope: Any, config: Config, body: bytes, as_of: AsOf | None = None) -> Answer:
     """Return JSON that is its own validator, or 304 when the client has it."""
     etag = body_etag(body)
-    headers = validators(config, etag, 0)
+    headers = validators(config, etag, 0) + told(as_of)
     return Answer(304, b"", headers) if is_known(scope, etag) else Answer(200, body, headers)
 
 

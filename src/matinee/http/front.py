@@ -65,7 +65,7 @@ class Front:
         """Return what allows a page of this origin to read the answer."""
         if origin not in self.origins and "*" not in self.origins:
             return []
-        shown = b"ETag, Link, Location, Matinee-Position, X-Request-Id, Retry-After"
+        shown = b"Age, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-expose-headers", shown),
@@ -184,7 +184,10 @@ class _Exchange:
     async def _answer_preflight(self) -> None:
         headers = [
             (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-            (b"access-control-allow-headers", b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match"),
+            (
+                b"access-control-allow-headers",
+                b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Matinee-Min-Position",
+            ),
             (b"access-control-max-age", b"600"),
             (b"content-length", b"0"),
         ]

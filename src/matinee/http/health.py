@@ -34,7 +34,11 @@ async def livez() -> Answer:
 
 @get("/readyz")
 async def readyz(request: Request[Any, Any, Any]) -> Answer:
-    """Answer whether requests should come here, and if not, why, with a line for each dependency."""
+    """Answer whether requests should come here, and if not, why, with a line for each dependency.
+
+    "degraded" is ready too: readers are served, and something is missed, such as the leader. To take a server out for that
+    would take all of them out at once.
+    """
     runtime: Runtime = request.app.state.runtime
     reason, catalogue = None, {"name": "catalogue", "status": "ok", "position": 0}
     try:
@@ -44,7 +48,10 @@ async def readyz(request: Request[Any, Any, Any]) -> Answer:
         catalogue = {"name": "catalogue", "status": "down", "reason": error.detail}
     if draining():
         reason = "The server is ending: it finishes what it has and wants no new requests."
-    state = {"status": "ready" if reason is None else "not ready", "reason": reason, "dependencies": [catalogue]}
+    degradation = runtime.catalogue.degradation()
+    status = "not ready" if reason else "degraded" if degradation else "ready"
+    dependencies = [catalogue, *runtime.catalogue.status()]
+    state = {"status": status, "reason": reason or degradation, "dependencies": dependencies}
     return plain_json(msgspec.json.encode(state), 200 if reason is None else 503)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from matinee.domain.ids import parse_ref
 from matinee.http.answers import Answer, base_url, movie_answer
+from matinee.http.freshness import demand_of, told
 from matinee.read.catalogue import Moved
 from matinee.runtime import Runtime
 
@@ -21,14 +22,18 @@ _PREFIX = "/v1/movies/"
 async def answer_movie(scope: Any, runtime: Runtime, movie_id: str) -> Answer:
     """Answer a movie's stored bytes, by our id or another catalogue's; 301 for a merged one, 304 for a known one.
 
-    Raises: InvalidParameter, NotFound, Gone, NoReaderAvailable.
+    A client that shows a newer ETag than our copy holds proves that the copy is old: its position is demanded.
+    Raises: InvalidParameter, NotFound, Gone, FuturePosition, NoReaderAvailable.
     Cost: 1 query.
     """
-    found = await runtime.catalogue.movie(parse_ref(movie_id))
+    ref = parse_ref(movie_id)
+    catalogue = scope["matinee.catalogue"] = runtime.catalogue.view(demand_of(scope, knows_etag=True))
+    found = await catalogue.movie(ref)
     if isinstance(found, Moved):
         location = f"{base_url(scope, runtime.config)}{_PREFIX}{found.id}"
-        return Answer(301, b"", [(b"location", location.encode()), (b"cache-control", b"no-cache")])
-    return movie_answer(scope, runtime.config, found)
+        headers = [(b"location", location.encode()), (b"cache-control", b"no-cache"), *told(catalogue.as_of)]
+        return Answer(301, b"", headers)
+    return movie_answer(scope, runtime.config, found, catalogue.as_of)
 
 
 class MovieRoute:

@@ -14,6 +14,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 
 from matinee.config import Config
 from matinee.errors import (
+    Gone,
     InternalError,
     MatineeError,
     MethodNotAllowed,
@@ -24,6 +25,7 @@ from matinee.errors import (
     Unavailable,
 )
 from matinee.http.answers import Answer, Headers, base_url
+from matinee.http.freshness import told
 
 RETRY_AFTER_S = 1
 log = structlog.get_logger("matinee.http")
@@ -59,7 +61,10 @@ def problem_answer(scope: Any, config: Config, error: MatineeError) -> Answer:
         request_id=scope.get("matinee.request_id", ""),
         current_version=error.current_version if isinstance(error, StaleVersion) else None,
     )
-    return Answer(error.status, msgspec.json.encode(problem), _headers(error), b"application/problem+json")
+    headers = _headers(error)
+    if isinstance(error, NotFound | Gone) and (catalogue := scope.get("matinee.catalogue")) is not None:
+        headers += told(catalogue.as_of)  # that nothing is there is an answer too, as of a position
+    return Answer(error.status, msgspec.json.encode(problem), headers, b"application/problem+json")
 
 
 def _headers(error: MatineeError) -> Headers:

@@ -57,7 +57,7 @@ async def list_movies(request: JsonRequest) -> Answer:
     """Answer a page of movies that match all filters."""
     runtime, catalogue = await catalogue_for(request)
     page = await catalogue.movies(parse_list(query_pairs(request)))
-    return page_answer(request.scope, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page, catalogue.as_of)
 
 
 @get(
@@ -68,7 +68,7 @@ async def search(request: JsonRequest) -> Answer:
     """Answer a page of movies whose titles and people have the words, best first."""
     runtime, catalogue = await catalogue_for(request)
     page = await catalogue.search(parse_search(query_pairs(request)))
-    return page_answer(request.scope, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page, catalogue.as_of)
 
 
 @get(
@@ -81,7 +81,8 @@ async def suggest(request: JsonRequest) -> Answer:
     """Answer ten titles or people for a search box."""
     runtime, catalogue = await catalogue_for(request)
     q = parse_q(group(query_pairs(request), SUGGEST_PARAMETERS))
-    return body_answer(request.scope, runtime.config, await catalogue.suggest(q))
+    body = await catalogue.suggest(q)
+    return body_answer(request.scope, runtime.config, body, catalogue.as_of)
 
 
 @get(
@@ -102,7 +103,7 @@ async def get_person(request: JsonRequest, person_id: FromPath[str]) -> Answer:
         raise NotFound(f"There is no person {person_id[:60]!r}; a person's id is a whole number.")
     query = ListQuery(sort=parse_sort(values), limit=parse_limit(values), cursor=first(values, "cursor"))
     page = await catalogue.person(int(person_id), query)
-    return page_answer(request.scope, runtime.config, page)
+    return page_answer(request.scope, runtime.config, page, catalogue.as_of)
 
 
 @get("/v1/genres", opt=operation("List genres", answers={200: "Genres", 304: None}, problems=(400,)))
@@ -110,7 +111,8 @@ async def list_genres(request: JsonRequest) -> Answer:
     """Answer the genres with the number of their movies."""
     runtime, catalogue = await catalogue_for(request)
     group(query_pairs(request), ())
-    return body_answer(request.scope, runtime.config, await catalogue.genres())
+    body = await catalogue.genres()
+    return body_answer(request.scope, runtime.config, body, catalogue.as_of)
 
 
 @get(
@@ -122,7 +124,7 @@ async def list_changes(request: JsonRequest) -> Answer:
     runtime, catalogue = await catalogue_for(request)
     values = group(query_pairs(request), CHANGES_PARAMETERS)
     body = await catalogue.changes(number(values, "since") or 0, parse_limit(values))
-    return body_answer(request.scope, runtime.config, body)
+    return body_answer(request.scope, runtime.config, body, catalogue.as_of)
 
 
 HANDLERS = [get_movie, list_movies, search, suggest, get_person, list_genres, list_changes]

@@ -130,6 +130,10 @@ class Catalogue:
         """Return the newest position that is served."""
         return await self._reader.position()
 
+    def degradation(self) -> str | None:
+        """Return in a sentence what readers and writers do without right now; None when all is well."""
+        return self._reader.degradation()
+
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy that can answer."""
         return self._reader.status()
@@ -141,7 +145,12 @@ class Catalogue:
         """
         if not key:
             raise Unauthenticated("Send a key as `Authorization: Bearer KEY`; make one with `matinee key create`.")
-        row = await self._reader.api_key(key_digest(key))
+        digest = key_digest(key)
+        row = await self._reader.api_key(digest)
+        if row is None:
+            # It may have been made a moment ago, and the copy that was asked not know of it yet.
+            latest = Demand(await self._reader.latest_position(), is_forgiving=True)
+            row = await self._reader.view(latest).api_key(digest)
         if row is None:
             raise Unauthenticated("This key is unknown or was revoked; make one with `matinee key create`.")
         if scope not in (row.scope, "read"):

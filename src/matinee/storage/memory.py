@@ -1,7 +1,7 @@
 """A reader that holds a whole catalogue in memory, for tests and prototypes: no file, no SQL, no index.
 
-Invariant: it answers what the readers of the engines answer, byte for byte; tests/conformance asks all the same. It does not change: make
-a new one to show other movies. Every page looks at every movie, which is good for a few thousand of them.
+Invariant: it answers what the readers of the engines answer, byte for byte; tests/conformance asks all the same. It does not
+change: make a new one to show other movies. Every page looks at every movie, which is good for a few thousand of them.
 Called by tests.
 """
 
@@ -84,7 +84,7 @@ class MemoryReader:
     def view(self, demand: Demand) -> MemoryReader:
         """Return this reader itself: what it holds is as new as it gets."""
         self.as_of = AsOf(max((change.position for change in self._changes), default=0))
-        if demand.min_position > self.as_of.position:
+        if demand.min_position > self.as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {self.as_of.position}, not yet {demand.min_position}.")
         return self
 
@@ -167,6 +167,14 @@ class MemoryReader:
     async def count(self) -> int:
         """Return the number of movies."""
         return len(self._movies)
+
+    async def latest_position(self) -> int:
+        """Return the newest position."""
+        return await self.position()
+
+    def degradation(self) -> str | None:
+        """Return nothing: nobody is behind anybody."""
+        return None
 
     def status(self) -> list[dict[str, Any]]:
         """Return nothing: there are no copies."""

@@ -64,9 +64,10 @@ def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
 def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:
     """Return the conditions on numbers for a walk along the index of an order.
 
-    PostgreSQL is told no more: its planner knows from its statistics how many rows pass a bound. SQLite's does not. One on the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its
-    column, by which SQLite checks it on the way: it would else take that column's index and sort all that it finds there, or
-    begin at the bound and not at the key. A single year is free: it has indexes of its own.
+    PostgreSQL is told no more: its planner knows from its statistics how many rows pass a bound. SQLite's does not. One on
+    the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its column,
+    by which SQLite checks it on the way: it would else take that column's index and sort all that it finds there, or begin
+    at the bound and not at the key. A single year is free: it has indexes of its own.
     """
     own, free = f"d.{KEYS[sort.name]} ", named_queries()["year"]
     passed = None if after is None else f"{own}<=" if sort.descending else f"{own}>="

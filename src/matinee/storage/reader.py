@@ -107,6 +107,12 @@ class Reader(Protocol):
     async def count(self) -> int:
         """Return the number of movies. Cost: a walk of an index; for the command line only."""
 
+    async def latest_position(self) -> int:
+        """Return the leader's position, asked now; the newest known one when the leader does not answer."""
+
+    def degradation(self) -> str | None:
+        """Return in a sentence what readers and writers do without right now; None when all is well."""
+
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy that can answer, as /readyz shows it; none where the copy is a file."""
 

@@ -1,6 +1,7 @@
 """The protocol of a source: what sends a named statement to an engine and returns rows. Engines differ here, readers do not.
 
-SQLite's file is sqlite.py, one PostgreSQL server postgres.py, many of them behind one face followers.py. Called by sql_reader.py.
+SQLite's file is sqlite.py, one PostgreSQL server postgres.py, many of them behind one face followers.py. Called by
+sql_reader.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Source(Protocol):
         Raises: NoReaderAvailable, FuturePosition.
         """
 
+    async def latest_position(self) -> int:
+        """Return the leader's position, asked now; the newest known one when the leader does not answer."""
+
     def newest_position(self) -> int:
         """Return the newest position that some copy is known to have reached; asks nobody over a network."""
 
@@ -39,6 +43,9 @@ class Source(Protocol):
 
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy, as /readyz shows it; empty for one that is a file."""
+
+    def degradation(self) -> str | None:
+        """Return in a sentence what readers and writers do without right now; None when all is well."""
 
     async def close(self) -> None:
         """Give all connections back."""

@@ -1,7 +1,7 @@
 """The reader over any source that understands SQL: each question of the protocol as a named statement.
 
-Called by the read room, as a Reader. It knows neither servers nor files: what a statement says differs by engine (queries/), where
-it is sent is the source's to choose.
+Called by the read room, as a Reader. It knows neither servers nor files: what a statement says differs by engine (queries/),
+where it is sent is the source's to choose.
 """
 
 from __future__ import annotations
@@ -124,6 +124,14 @@ class SqlReader:
     def statements(self) -> int:
         """Return how many statements have been sent to the source."""
         return self._source.statements
+
+    async def latest_position(self) -> int:
+        """Return the leader's position, asked now; the newest known one when the leader does not answer."""
+        return await self._source.latest_position()
+
+    def degradation(self) -> str | None:
+        """Return in a sentence what readers and writers do without right now; None when all is well."""
+        return self._source.degradation()
 
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy that can answer."""

@@ -42,10 +42,14 @@ class SqliteFile:
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement. The file is the leader itself, so what it does not hold has not happened yet."""
         as_of = self._now()
-        if demand.min_position > as_of.position:
+        if demand.min_position > as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {as_of.position}, not yet {demand.min_position}.")
         self.statements += 1
         return Answered(self._execute(statement.text, statement.values), as_of)
+
+    async def latest_position(self) -> int:
+        """Return the position of the file, which is the leader."""
+        return self._now().position
 
     def newest_position(self) -> int:
         """Return the newest position in the file."""
@@ -63,6 +67,10 @@ class SqliteFile:
     def status(self) -> list[dict[str, Any]]:
         """Return nothing: there is one file, and it is there or not."""
         return []
+
+    def degradation(self) -> str | None:
+        """Return nothing: the file is the leader and its own reader."""
+        return None
 
     async def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,99 @@
+"""One copy of the catalogue as the router sees it: is it healthy, how far is it, how much is it asked.
+
+Called by followers.py for each read and by watch.py, which alone takes an ejected copy back. No I/O but opening and cutting.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import structlog
+
+from matinee.storage import read_metrics as metrics
+from matinee.storage.postgres import Server
+
+FAILURES_BEFORE_EJECTION = (
+    3  # in a row: one lost connection is no broken server, a frozen one has failed three reads in no time
+)
+log = structlog.get_logger("matinee.copies")
+
+Role = Literal["follower", "leader"]
+
+
+class Copy:
+    """A server with its health. Reads are sent to it while it `is_healthy`."""
+
+    def __init__(self, server: Server, role: Role) -> None:
+        self.server, self.role, self.name = server, role, server.name
+        self.is_healthy = False
+        self.reason = "it has not answered yet"
+        self.since_s = time.monotonic()
+        self.position = self.replayed_bytes = 0
+        self.in_flight = self.reads = self.retries = self.hedges = self._failures_in_row = 0
+        self._count_read = metrics.READS.labels(self.name, role).inc
+
+    def answered(self, position: int) -> None:
+        """Note a statement that this copy has answered."""
+        self.reads += 1
+        self._failures_in_row = 0
+        self.position = max(self.position, position)
+        self._count_read()
+
+    def failed(self, reason: str) -> None:
+        """Note a statement that this copy has not answered; it is ejected after a few in a row."""
+        self.retries += 1
+        metrics.RETRIES.labels(self.name).inc()
+        self._failures_in_row += 1
+        if self._failures_in_row >= FAILURES_BEFORE_EJECTION:
+            self.eject(reason)
+
+    def hedged(self) -> None:
+        """Note a statement that a second copy was asked because this one took long."""
+        self.hedges += 1
+        metrics.HEDGES.labels(self.name).inc()
+
+    def eject(self, reason: str) -> None:
+        """Send no more reads here, and end the wait of those that are on their way."""
+        if self.is_healthy:
+            log.warning("ejected", copy=self.name, role=self.role, reason=reason)
+            metrics.EJECTIONS.labels(self.name).inc()
+            self.since_s = time.monotonic()
+        self.is_healthy, self.reason = False, reason
+        self.server.shut()
+
+    async def take_back(self) -> None:
+        """Send reads here again. Raises: ServerFailed."""
+        await self.server.open()
+        self.is_healthy, self.reason, self._failures_in_row = True, "", 0
+        self.since_s = time.monotonic()
+        log.info("taken back", copy=self.name, role=self.role, position=self.position)
+
+    def line(self, staleness_s: float, lag_bytes: int | None) -> dict[str, Any]:
+        """Return what /readyz shows of this copy, and bring its gauges up to date."""
+        self.gauge(staleness_s, lag_bytes)
+        return {
+            "name": self.name,
+            "role": self.role,
+            "status": "healthy" if self.is_healthy else "ejected",
+            "reason": self.reason or None,
+            "since_s": round(time.monotonic() - self.since_s, 1),
+            "position": self.position,
+            "lag_bytes": lag_bytes,
+            "staleness_s": round(staleness_s, 3),
+            "in_flight": self.in_flight,
+            "reads": self.reads,
+            "retries": self.retries,
+            "hedges": self.hedges,
+        }
+
+    def gauge(self, staleness_s: float, lag_bytes: int | None) -> None:
+        """Bring this copy's gauges up to date."""
+        for gauge, value in (
+            (metrics.HEALTHY, int(self.is_healthy)),
+            (metrics.POSITION, self.position),
+            (metrics.LAG_BYTES, lag_bytes or 0),
+            (metrics.STALENESS_S, staleness_s),
+            (metrics.IN_FLIGHT, self.in_flight),
+        ):
+            gauge.labels(self.name, self.role).set(value)

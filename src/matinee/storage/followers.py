@@ -1,0 +1,283 @@
+"""Route every read to a copy: the healthy follower, fresh enough, with the fewest reads in flight; the leader when needed.
+
+Invariants: a read that shows a position is never answered behind it. A read is tried elsewhere before it fails: at once when a
+server fails it, and after `hedge_ms` when a server is silent, because a frozen one accepts and never answers.
+Called by sql_reader.py as a Source. Health is looked after by watch.py, beside the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matinee.domain.freshness import AsOf, Demand
+from matinee.errors import FuturePosition, NoReaderAvailable
+from matinee.storage import read_metrics as metrics
+from matinee.storage.copies import Copy
+from matinee.storage.postgres import Attempt, ServerFailed
+from matinee.storage.source import Answered
+from matinee.storage.sql import Engine, Statement
+from matinee.storage.staleness import LeaderSamples
+from matinee.storage.watch import Watch
+
+_HEDGES_A_READ = 0.1  # in the long run one read in ten may be asked twice; more would double the load of an overloaded service
+_MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ejected
+_FIRST_PAUSE_S = 0.002
+
+
+@dataclass(frozen=True)
+class ReadRules:
+    """What reads are promised, from the settings."""
+
+    timeout_s: float
+    hedge_s: float
+    max_lag_s: float
+    min_position_wait_s: float
+    leader_reads: bool
+    leader_reads_at_once: int
+    tail_interval_ms: int
+
+
+class Followers:
+    """All copies behind one face. With no followers at all, the leader is the one copy."""
+
+    engine: Engine = "postgresql"
+
+    def __init__(self, leader: Copy, followers: Sequence[Copy], rules: ReadRules) -> None:
+        self._leader, self._rules = leader, rules
+        self._copies = list(followers) or [leader]
+        self._has_followers = bool(followers)
+        self._samples = LeaderSamples()
+        self._watch = Watch(leader, followers, self._samples, rules.tail_interval_ms)
+        self._is_started = False
+        self._turn, self._hedges_left = 0, _MOST_HEDGES
+        self.statements = 0
+
+    async def rows(self, statement: Statement, demand: Demand) -> Answered:
+        """Return all rows of a statement, from a copy that is as fresh as demanded."""
+        if not self._is_started:
+            await self._start()
+        self.statements += 1
+        answered = await (self._not_behind(statement, demand) if demand.min_position else self._anywhere(statement, demand))
+        metrics.READ_STALENESS_S.observe(answered.as_of.staleness_s)
+        return answered
+
+    async def latest_position(self) -> int:
+        """Return the leader's position, asked now; the newest known one when the leader does not answer."""
+        if not self._is_started:
+            await self._start()
+        await self._watch.sample_now()
+        return self.newest_position()
+
+    def newest_position(self) -> int:
+        """Return the newest position that the leader or a copy is known to have reached."""
+        return max(self._samples.newest, *(copy.position for copy in self._copies))
+
+    async def stream(self, statement: Statement) -> AsyncIterator[Any]:
+        """Yield the rows of a long statement from one copy."""
+        if not self._is_started:
+            await self._start()
+        copy = self._pick(Demand(), []) or self._leader
+        async for row in copy.server.stream(statement):
+            yield row
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line for each copy."""
+        now_s = time.monotonic()
+        copies = [*self._copies, self._leader] if self._has_followers else self._copies
+        return [copy.line(self._staleness_s(copy, now_s), self._watch.lag_bytes(copy)) for copy in copies]
+
+    def degradation(self) -> str | None:
+        """Return in a sentence what readers and writers do without right now; None when all is well."""
+        now_s, bound_s = time.monotonic(), self._rules.max_lag_s
+        healthy = [copy for copy in self._copies if copy.is_healthy]
+        if not self._leader.is_healthy and self._is_started:
+            return f"The leader is away ({self._leader.reason}): writes are refused, and staleness grows unverified."
+        if not healthy:
+            return "No follower is healthy: the leader answers reads."
+        if all(self._staleness_s(copy, now_s) > bound_s for copy in healthy):
+            return f"Every follower is more than {bound_s:g} s behind: answers are stale and say so."
+        return None
+
+    async def close(self) -> None:
+        """End the watch and give all connections back."""
+        if self._is_started:
+            await self._watch.stop()
+            await asyncio.gather(*(copy.server.close() for copy in {*self._copies, self._leader}))
+
+    async def _start(self) -> None:
+        """Begin to watch; the first reads wait until a copy has answered, as long as a read may take."""
+        self._is_started = True
+        self._watch.start()
+        ends_s = time.monotonic() + self._rules.timeout_s
+        while time.monotonic() < ends_s and not any(copy.is_healthy for copy in self._copies):
+            await asyncio.sleep(_FIRST_PAUSE_S)
+
+    async def _not_behind(self, statement: Statement, demand: Demand) -> Answered:
+        """Return an answer that reflects the demanded position: from a follower after a short wait, else from the leader.
+
+        What a copy has replayed is asked in the statement itself, so no probe has to be waited for: a copy that answers from
+        before the position is simply asked again.
+        """
+        if demand.min_position > self.newest_position() and await self._is_future(demand.min_position):
+            if not demand.is_forgiving:
+                raise FuturePosition(f"The newest position is {self._samples.newest}, not yet {demand.min_position}.")
+            return await self._anywhere(statement, demand._replace(min_position=0))
+        ends_s, pause_s = time.monotonic() + self._rules.min_position_wait_s, _FIRST_PAUSE_S
+        while True:
+            answered = await self._anywhere(statement, demand)
+            if answered.as_of.position >= demand.min_position:
+                return answered
+            if time.monotonic() + pause_s > ends_s:
+                break
+            await asyncio.sleep(pause_s)
+            pause_s *= 1.5
+        return await self._from_leader(statement, demand)
+
+    async def _is_future(self, position: int) -> bool:
+        """Return whether the leader says that it has never given this position out."""
+        return await self._watch.sample_now() and position > self._samples.newest
+
+    async def _from_leader(self, statement: Statement, demand: Demand) -> Answered:
+        deadline_s = time.monotonic() + self._rules.timeout_s
+        if self._leader_is_free():
+            try:
+                answered = await self._send(self._leader, statement, deadline_s, deadline_s, Attempt())
+            except ServerFailed:
+                pass
+            else:
+                if answered.as_of.position >= demand.min_position:
+                    return answered
+        raise NoReaderAvailable(f"No copy has reached position {demand.min_position} yet; try again.")
+
+    async def _anywhere(self, statement: Statement, demand: Demand) -> Answered:
+        """Return an answer of the best copy, of the next best when that one fails, and of the leader when all do."""
+        deadline_s = time.monotonic() + self._rules.timeout_s
+        tried: list[Copy] = []
+        reason = "none is healthy"
+        while time.monotonic() < deadline_s:
+            copy = self._pick(demand, tried)
+            if copy is None:
+                break
+            tried.append(copy)
+            try:
+                return await self._ask(copy, statement, demand, deadline_s, tried)
+            except ServerFailed as error:
+                reason = f"{copy.name}: {error}"
+        if self._leader not in tried and self._leader_is_free():
+            try:
+                return await self._send(self._leader, statement, deadline_s + 0.1, deadline_s + 0.1, Attempt())
+            except ServerFailed as error:
+                reason = f"{self._leader.name}: {error}"
+        raise NoReaderAvailable(f"No copy of the catalogue can be read right now ({reason}); try again.")
+
+    def _leader_is_free(self) -> bool:
+        """Return whether the leader may be asked: when that is allowed, it is well, and few others ask it already."""
+        rules, leader = self._rules, self._leader
+        return rules.leader_reads and leader.is_healthy and leader.in_flight < rules.leader_reads_at_once
+
+    def _pick(self, demand: Demand, tried: Sequence[Copy]) -> Copy | None:
+        """Return the healthy copy, not tried yet, that is fresh enough and has the fewest reads in flight.
+
+        When none is fresh enough, the least stale one: its answer says how old it is. A demand that is stricter than the setting
+        goes to the leader first then.
+        """
+        now_s, bound_s = time.monotonic(), self._rules.max_lag_s
+        if demand.max_staleness_s is not None:
+            bound_s = min(bound_s, demand.max_staleness_s)
+        self._turn += 1
+        best: Copy | None = None
+        best_rank: tuple[float, ...] = ()
+        for index in range(len(self._copies)):
+            copy = self._copies[(self._turn + index) % len(self._copies)]
+            if not copy.is_healthy or copy in tried:
+                continue
+            staleness_s = self._staleness_s(copy, now_s)
+            is_stale = staleness_s > bound_s
+            rank = (is_stale, copy.position < demand.min_position, staleness_s if is_stale else 0.0, copy.in_flight)
+            if best is None or rank < best_rank:
+                best, best_rank = copy, rank
+        is_told_in_vain = best is not None and best_rank[0] and demand.max_staleness_s is not None
+        return self._leader if is_told_in_vain and self._leader not in tried and self._leader_is_free() else best
+
+    async def _ask(self, copy: Copy, statement: Statement, demand: Demand, deadline_s: float, tried: list[Copy]) -> Answered:
+        """Return a copy's answer, or that of another one which is asked as well when the first is silent for too long."""
+        attempt, now_s = Attempt(), time.monotonic()
+        self._hedges_left = min(_MOST_HEDGES, self._hedges_left + _HEDGES_A_READ)
+        others = sum(other.is_healthy and other not in tried for other in self._copies)
+        if not others:
+            return await self._send(copy, statement, deadline_s, deadline_s, attempt)
+        hedge = _Hedge(self, copy, statement, demand, deadline_s, tried, attempt)
+        timer = asyncio.get_running_loop().call_later(self._rules.hedge_s, hedge.begin)
+        # Without the other copy's help, half of the time is left for it.
+        give_up_s = now_s + (deadline_s - now_s) / 2
+        try:
+            return await self._send(copy, statement, now_s + self._rules.hedge_s, give_up_s, attempt)
+        except ServerFailed:
+            if hedge.answer is None:
+                raise
+            return await asyncio.shield(hedge.answer)
+        finally:
+            timer.cancel()
+
+    async def _send(
+        self, copy: Copy, statement: Statement, wait_until_s: float, deadline_s: float, attempt: Attempt
+    ) -> Answered:
+        """Return one copy's answer. Raises: ServerFailed."""
+        now_s = time.monotonic()
+        copy.in_flight += 1
+        try:
+            position, rows = await copy.server.rows(statement, wait_until_s - now_s, deadline_s - now_s, attempt)
+        except ServerFailed as error:
+            copy.failed(str(error))
+            raise
+        finally:
+            copy.in_flight -= 1
+        copy.answered(position)
+        return Answered(rows, self._as_of(copy, position))
+
+    def _as_of(self, copy: Copy, position: int) -> AsOf:
+        if copy is self._leader:
+            return AsOf(position)
+        now_s = time.monotonic()
+        return AsOf(position, self._samples.staleness_s(position, now_s), self._samples.is_verified(position, now_s))
+
+    def _staleness_s(self, copy: Copy, now_s: float) -> float:
+        return 0.0 if copy is self._leader else self._samples.staleness_s(copy.position, now_s)
+
+
+class _Hedge:
+    """A second question of another copy, which begins when the first one is silent for too long."""
+
+    def __init__(
+        self,
+        router: Followers,
+        first: Copy,
+        statement: Statement,
+        demand: Demand,
+        deadline_s: float,
+        tried: list[Copy],
+        attempt: Attempt,
+    ) -> None:
+        self._router, self._first, self._statement, self._demand = router, first, statement, demand
+        self._deadline_s, self._tried, self._attempt = deadline_s, tried, attempt
+        self.answer: asyncio.Task[Answered] | None = None
+
+    def begin(self) -> None:
+        """Ask another copy, if the budget allows; its answer ends the wait for the first one."""
+        router = self._router
+        other = router._pick(self._demand, self._tried) if router._hedges_left >= 1 else None
+        if other is None:
+            return
+        router._hedges_left -= 1
+        self._tried.append(other)
+        self._first.hedged()
+        self.answer = asyncio.create_task(router._send(other, self._statement, self._deadline_s, self._deadline_s, Attempt()))
+        self.answer.add_done_callback(self._end)
+
+    def _end(self, answer: asyncio.Task[Answered]) -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._attempt.cut()

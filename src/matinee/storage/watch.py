@@ -1,0 +1,175 @@
+"""Look after the copies: sample the leader's position, tail each follower, eject what fails and take back what is well again.
+
+Called by followers.py, which starts it with the first read. Everything here runs beside the requests, over connections of
+its own: a request never waits for a probe, and no request of a user's is sent to find out whether a copy is well again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from matinee.storage import read_metrics as metrics
+from matinee.storage.copies import Copy
+from matinee.storage.leader_state import leader as leader_state
+from matinee.storage.postgres import CONNECT_TIMEOUT_S, Connection, Server, ServerFailed, cut
+from matinee.storage.sql import named_queries
+from matinee.storage.staleness import LeaderSamples
+
+PROBE_TIMEOUT_S = 0.3
+_GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
+_BAD_PROBES = 2  # in a row, before one is ejected for them: a busy machine is late once
+_LONGEST_PAUSE_S = 2.0
+_SAMPLES_A_SECOND = 50  # of the leader, by all processes together
+_COUNT_EVERY = 50  # samples between two looks at how many processes there are
+
+
+class _Probe:
+    """One connection for questions that must be answered at once."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._connection: Connection | None = None
+
+    async def ask(self, text: str) -> Any:
+        """Return the one row of a question. Raises: ServerFailed."""
+        try:
+            connection = self._connection
+            if connection is None or connection.closed:
+                connection = self._connection = await self._connect()
+            timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, cut, connection)
+            try:
+                cursor = await connection.execute(text)
+                return await cursor.fetchone()
+            finally:
+                timer.cancel()
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            self.close()
+            raise ServerFailed(" ".join(str(error).split())[:160] or "it does not answer") from error
+
+    async def _connect(self) -> Connection:
+        session = self._server.session("watch")
+        connecting = psycopg.AsyncConnection.connect(self._server.url, **session)
+        return await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Drop the connection; the next question opens another."""
+        if self._connection is not None:
+            cut(self._connection)
+            with contextlib.suppress(psycopg.Error):
+                self._connection.pgconn.finish()
+            self._connection = None
+
+
+class Watch:
+    """The watch over one leader and its followers, in one process."""
+
+    def __init__(self, leader: Copy, followers: Sequence[Copy], samples: LeaderSamples, interval_ms: int) -> None:
+        self._leader, self._followers, self._samples = leader, followers, samples
+        self._interval_s = self._leader_interval_s = interval_ms / 1000
+        self._sql = named_queries("postgresql")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._sampler = _Probe(leader.server)
+        self._next_sample: asyncio.Task[bool] | None = None
+        self._last_sample_s = 0.0
+        self._sample_count = 0
+        self.leader_bytes = 0
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._tasks.append(asyncio.create_task(self._repeat(self._leader, self._sample)))
+        for copy in self._followers:
+            probe = _Probe(copy.server)
+            self._tasks.append(asyncio.create_task(self._repeat(copy, self._tailing(copy, probe))))
+
+    async def stop(self) -> None:
+        """End the watch."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def sample_now(self) -> bool:
+        """Ask the leader for its position and return whether it answered.
+
+        Those who ask before the question is sent share it; one that is on its way already might miss what the caller has seen.
+        """
+        if self._next_sample is None:
+            self._next_sample = asyncio.create_task(self._sample_soon())
+        return await asyncio.shield(self._next_sample)
+
+    async def _sample_soon(self) -> bool:
+        now_s = time.monotonic()
+        await asyncio.sleep(max(0.0, self._last_sample_s + 1 / _SAMPLES_A_SECOND - now_s))
+        self._next_sample = None
+        self._last_sample_s = time.monotonic()
+        try:
+            await self._sample()
+        except ServerFailed:
+            return False
+        return True
+
+    async def _repeat(self, copy: Copy, look: Callable[[], Awaitable[None]]) -> None:
+        """Look at a copy again and again: eject it after bad looks, take it back after good ones, less often while it is away."""
+        good = bad = 0
+        pause_s = self._interval_s
+        while True:
+            try:
+                await look()
+                good, bad, pause_s = good + 1, 0, self._interval_s
+                if not copy.is_healthy and (good >= _GOOD_PROBES or not copy.reads):
+                    await copy.take_back()
+            except ServerFailed as error:
+                good, bad = 0, bad + 1
+                if bad >= _BAD_PROBES or not copy.is_healthy:
+                    copy.eject(str(error))
+                    if copy is self._leader:
+                        leader_state.away = str(error)
+                    pause_s = min(max(pause_s, 0.05) * 1.5, _LONGEST_PAUSE_S)
+            is_sampled = copy is self._leader
+            await asyncio.sleep(max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
+
+    async def _sample(self) -> None:
+        self._sample_count += 1
+        text = self._sql["leader_sample"]
+        if self._sample_count % _COUNT_EVERY == 1:
+            await self._count_samplers()
+        asked_s = time.monotonic()
+        row = await self._sampler.ask(text)
+        if row is None:
+            raise ServerFailed("it holds no catalogue; run `matinee migrate`")
+        position, is_follower, self.leader_bytes = row
+        if is_follower:
+            self._sampler.close()
+            raise ServerFailed("it is a follower now; there is no leader at this address")
+        self._samples.add(position, asked_s)
+        self._leader.position = position
+        leader_state.away = None
+
+    async def _count_samplers(self) -> None:
+        (processes,) = await self._sampler.ask(self._sql["leader_samplers"]) or (1,)
+        self._leader_interval_s = max(self._interval_s, processes / _SAMPLES_A_SECOND)
+
+    def _tailing(self, copy: Copy, probe: _Probe) -> Callable[[], Awaitable[None]]:
+        async def look() -> None:
+            row = await probe.ask(self._sql["follower_tail"])
+            if row is None:
+                raise ServerFailed("it holds no catalogue")
+            position, is_follower, replayed_bytes = row
+            if not is_follower:
+                raise ServerFailed("it is no follower any more")
+            now_s = time.monotonic()
+            if position != copy.position:
+                metrics.VISIBLE_S.labels(copy.name).observe(self._samples.staleness_s(position, now_s))
+            copy.position, copy.replayed_bytes = position, replayed_bytes
+            copy.gauge(self._samples.staleness_s(position, now_s), self.lag_bytes(copy))
+
+        return look
+
+    def lag_bytes(self, copy: Copy) -> int:
+        """Return how many bytes of the leader's log a follower has not replayed, as of the last two looks."""
+        return max(0, self.leader_bytes - copy.replayed_bytes) if copy is not self._leader else 0
