@@ -8,6 +8,7 @@ Called by sql_reader.py as a Source. Health is looked after by watch.py, beside 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,8 @@ class Followers:
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, from a copy that is as fresh as demanded."""
-        if not self._is_started:
-            await self._start()
+        if not self._watch.settled.is_set():
+            await self._settle()
         self.statements += 1
         answered = await (self._not_behind(statement, demand) if demand.min_position else self._anywhere(statement, demand))
         metrics.READ_STALENESS_S.observe(answered.as_of.staleness_s)
@@ -67,8 +68,8 @@ class Followers:
 
     async def latest_position(self) -> int:
         """Return the leader's position, asked now; the newest known one when the leader does not answer."""
-        if not self._is_started:
-            await self._start()
+        if not self._watch.settled.is_set():
+            await self._settle()
         await self._watch.sample_now()
         return self.newest_position()
 
@@ -78,8 +79,8 @@ class Followers:
 
     async def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement from one copy."""
-        if not self._is_started:
-            await self._start()
+        if not self._watch.settled.is_set():
+            await self._settle()
         copy = self._pick(Demand(), []) or self._leader
         async for row in copy.server.stream(statement):
             yield row
@@ -108,13 +109,14 @@ class Followers:
             await self._watch.stop()
             await asyncio.gather(*(copy.server.close() for copy in {*self._copies, self._leader}))
 
-    async def _start(self) -> None:
+    async def _settle(self) -> None:
         """Begin to watch; the first reads wait until a copy has answered, as long as a read may take."""
-        self._is_started = True
-        self._watch.start()
-        ends_s = time.monotonic() + self._rules.timeout_s
-        while time.monotonic() < ends_s and not any(copy.is_healthy for copy in self._copies):
-            await asyncio.sleep(_FIRST_PAUSE_S)
+        if not self._is_started:
+            self._is_started = True
+            self._watch.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._watch.settled.wait(), self._rules.timeout_s)
+        self._watch.settled.set()
 
     async def _not_behind(self, statement: Statement, demand: Demand) -> Answered:
         """Return an answer that reflects the demanded position: from a follower after a short wait, else from the leader.
@@ -182,8 +184,8 @@ class Followers:
     def _pick(self, demand: Demand, tried: Sequence[Copy]) -> Copy | None:
         """Return the healthy copy, not tried yet, that is fresh enough and has the fewest reads in flight.
 
-        When none is fresh enough, the least stale one: its answer says how old it is. A demand that is stricter than the setting
-        goes to the leader first then.
+        When none is fresh enough, the least stale one: its answer says how old it is. A demand of a request's own goes to the
+        leader first then.
         """
         now_s, bound_s = time.monotonic(), self._rules.max_lag_s
         if demand.max_staleness_s is not None:
@@ -210,18 +212,36 @@ class Followers:
         others = sum(other.is_healthy and other not in tried for other in self._copies)
         if not others:
             return await self._send(copy, statement, deadline_s, deadline_s, attempt)
-        hedge = _Hedge(self, copy, statement, demand, deadline_s, tried, attempt)
-        timer = asyncio.get_running_loop().call_later(self._rules.hedge_s, hedge.begin)
+        hedges: list[asyncio.Task[Answered]] = []
+
+        def hedge() -> None:
+            hedges.extend(self._hedge(copy, statement, demand, deadline_s, tried, attempt))
+
+        timer = asyncio.get_running_loop().call_later(self._rules.hedge_s, hedge)
         # Without the other copy's help, half of the time is left for it.
         give_up_s = now_s + (deadline_s - now_s) / 2
         try:
             return await self._send(copy, statement, now_s + self._rules.hedge_s, give_up_s, attempt)
         except ServerFailed:
-            if hedge.answer is None:
+            if not hedges:
                 raise
-            return await asyncio.shield(hedge.answer)
+            return await asyncio.shield(hedges[0])
         finally:
             timer.cancel()
+
+    def _hedge(
+        self, first: Copy, statement: Statement, demand: Demand, deadline_s: float, tried: list[Copy], attempt: Attempt
+    ) -> list[asyncio.Task[Answered]]:
+        """Ask another copy, if there is one and the budget allows; its answer ends the wait for the first one."""
+        other = self._pick(demand, tried) if self._hedges_left >= 1 else None
+        if other is None:
+            return []
+        self._hedges_left -= 1
+        tried.append(other)
+        first.hedged()
+        answer = asyncio.create_task(self._send(other, statement, deadline_s, deadline_s, Attempt()))
+        answer.add_done_callback(lambda done: _cut_when_answered(done, attempt))
+        return [answer]
 
     async def _send(
         self, copy: Copy, statement: Statement, wait_until_s: float, deadline_s: float, attempt: Attempt
@@ -249,35 +269,6 @@ class Followers:
         return 0.0 if copy is self._leader else self._samples.staleness_s(copy.position, now_s)
 
 
-class _Hedge:
-    """A second question of another copy, which begins when the first one is silent for too long."""
-
-    def __init__(
-        self,
-        router: Followers,
-        first: Copy,
-        statement: Statement,
-        demand: Demand,
-        deadline_s: float,
-        tried: list[Copy],
-        attempt: Attempt,
-    ) -> None:
-        self._router, self._first, self._statement, self._demand = router, first, statement, demand
-        self._deadline_s, self._tried, self._attempt = deadline_s, tried, attempt
-        self.answer: asyncio.Task[Answered] | None = None
-
-    def begin(self) -> None:
-        """Ask another copy, if the budget allows; its answer ends the wait for the first one."""
-        router = self._router
-        other = router._pick(self._demand, self._tried) if router._hedges_left >= 1 else None
-        if other is None:
-            return
-        router._hedges_left -= 1
-        self._tried.append(other)
-        self._first.hedged()
-        self.answer = asyncio.create_task(router._send(other, self._statement, self._deadline_s, self._deadline_s, Attempt()))
-        self.answer.add_done_callback(self._end)
-
-    def _end(self, answer: asyncio.Task[Answered]) -> None:
-        if not answer.cancelled() and answer.exception() is None:
-            self._attempt.cut()
+def _cut_when_answered(hedge: asyncio.Task[Answered], first: Attempt) -> None:
+    if not hedge.cancelled() and hedge.exception() is None:
+        first.cut()

@@ -198,10 +198,12 @@ class Server:
 
 def cut(connection: Connection) -> None:
     """Shut a connection's socket down: whoever waits on it is told that it is lost."""
-    with contextlib.suppress(OSError, psycopg.Error, ValueError):
-        # psycopg owns the file descriptor itself; the duplicate is ours to close.
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+    # psycopg owns the file descriptor itself; the duplicate is ours to close.
+    with (
+        contextlib.suppress(OSError, psycopg.Error, ValueError),
+        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 @lru_cache(maxsize=4096)

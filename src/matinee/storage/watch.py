@@ -79,6 +79,7 @@ class Watch:
         self._last_sample_s = 0.0
         self._sample_count = 0
         self.leader_bytes = 0
+        self.settled = asyncio.Event()  # a copy that is read from has answered, or has had the time for it
 
     def start(self) -> None:
         """Begin to watch."""
@@ -114,7 +115,7 @@ class Watch:
         return True
 
     async def _repeat(self, copy: Copy, look: Callable[[], Awaitable[None]]) -> None:
-        """Look at a copy again and again: eject it after bad looks, take it back after good ones, less often while it is away."""
+        """Look at a copy again and again: eject it after bad looks, take it back after good ones, less often while away."""
         good = bad = 0
         pause_s = self._interval_s
         while True:
@@ -123,6 +124,8 @@ class Watch:
                 good, bad, pause_s = good + 1, 0, self._interval_s
                 if not copy.is_healthy and (good >= _GOOD_PROBES or not copy.reads):
                     await copy.take_back()
+                    if copy is not self._leader or not self._followers:
+                        self.settled.set()
             except ServerFailed as error:
                 good, bad = 0, bad + 1
                 if bad >= _BAD_PROBES or not copy.is_healthy:
