@@ -54,7 +54,7 @@ def empty_catalogue() -> Path:
     from matinee.storage import schema
 
     path = _SESSION_HOME / "catalogue.sqlite3"
-    schema.claim(path)
+    schema.claim(configuration.load(home=_SESSION_HOME))
     schema.migrate()
     connections.close_all()
     return path

@@ -5,9 +5,37 @@ Django serves the admin and owns models and migrations. It talks to the leader o
 
 from __future__ import annotations
 
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
 from matinee import config as matinee_config
 
 _config = matinee_config.load()
+
+
+def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
+    """Return Django's settings of the leader from its URL."""
+    stated = conninfo_to_dict(config.database_url)
+    stated.setdefault("application_name", "matinee-writer")
+    stated.setdefault("connect_timeout", 2)
+    database: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": stated.pop("dbname", None) or stated.get("user") or "matinee",
+        "USER": stated.pop("user", ""),
+        "PASSWORD": stated.pop("password", ""),
+        "HOST": stated.pop("host", ""),
+        "PORT": str(stated.pop("port", "")),
+        "CONN_MAX_AGE": None,
+        "OPTIONS": {**stated, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 5_000},
+    }
+    if config.pgbouncer:
+        return database | {"DISABLE_SERVER_SIDE_CURSORS": True}
+    limits = {name: config.write_timeout_ms for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")}
+    given = str(stated.get("options") or "")
+    database["OPTIONS"]["options"] = " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
+    return database
+
 
 SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed before `matinee up` or SECRET_KEY made one"
 DEBUG = False
@@ -55,10 +83,10 @@ TEMPLATES = [
         },
     }
 ]
-DATABASES = {
+_SQLITE = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _config.database_path,
+        "NAME": None if _config.on_postgres else _config.database_path,
         "OPTIONS": {
             # A transaction takes the one write lock when it begins: taking it later, after a read, could only fail.
             "transaction_mode": "IMMEDIATE",
@@ -69,6 +97,7 @@ DATABASES = {
         },
     }
 }
+DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLITE
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

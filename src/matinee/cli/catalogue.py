@@ -29,9 +29,9 @@ def migrate(as_json_: Json = False) -> None:
     """Make the catalogue, or bring its schema up to date."""
     config, applied = upgrade_catalogue(load())
     if as_json_:
-        as_json({"database": str(config.database_path), "applied": applied})
+        as_json({"database": config.database_name, "applied": applied})
     else:
-        tell(f"{config.database_path}: {f'{len(applied)} migrations applied' if applied else 'up to date'}.")
+        tell(f"{config.database_name}: {f'{len(applied)} migrations applied' if applied else 'up to date'}.")
 
 
 def import_ndjson(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:

@@ -19,7 +19,8 @@ def prepare_home(config: Config) -> Config:
     """Make the data folder and the secret key where they are missing. Raises: HomeError when that is not possible."""
     try:
         config.home.mkdir(parents=True, exist_ok=True)
-        config.database_path.parent.mkdir(parents=True, exist_ok=True)
+        if not config.on_postgres:
+            config.database_path.parent.mkdir(parents=True, exist_ok=True)
         (config.home / "logs").mkdir(exist_ok=True)
         if not config.secret_key:
             _make_secret(configuration.secret_path(config))
@@ -65,7 +66,7 @@ def open_catalogue(config: Config | None = None) -> Config:
     config = _set_up(config or configuration.load())
     from matinee.storage import schema
 
-    schema.check(config.database_path)
+    schema.check(config)
     return config
 
 
@@ -74,9 +75,9 @@ def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
     config = _set_up(config)
     from matinee.storage import schema
 
-    schema.claim(config.database_path)
+    schema.claim(config)
     applied = schema.migrate()
-    schema.check(config.database_path)
+    schema.check(config)
     return config, applied
 
 

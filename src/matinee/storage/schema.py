@@ -1,4 +1,4 @@
-"""Tell whether a file is a catalogue of ours, and its schema the one that this program knows.
+"""Tell whether a database is a catalogue of ours, and its schema the one that this program knows.
 
 Called by the command line before it serves. Bad states are told here, with what to do, before a request can meet them.
 """
@@ -10,17 +10,50 @@ from contextlib import closing
 from pathlib import Path
 
 from django.core.management import call_command
+from django.db import DatabaseError as DjangoDatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from matinee.config import Config
 from matinee.errors import DatabaseError
 
 APPLICATION_ID = 0x4D54494E  # "MTIN" in the header of the file: whose it is, before any table is looked at
+OLDEST_POSTGRESQL = 150_000
 OLDEST_SQLITE = (3, 38, 0)  # the first with ->> on JSON
 
 
-def claim(path: Path) -> None:
-    """Make the file if it is not there, and refuse one that is not ours. Raises: DatabaseError."""
+def claim(config: Config) -> None:
+    """Make the file if it is not there, and refuse a database that is not ours. Raises: DatabaseError."""
+    if config.on_postgres:
+        _claim_postgresql(config)
+    else:
+        _claim_file(config.database_path)
+
+
+def _claim_postgresql(config: Config) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')")
+            version, encoding = cursor.fetchone()
+            tables = set(connection.introspection.table_names(cursor))
+    except DjangoDatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise DatabaseError(
+            f"{config.database_name} cannot be reached ({reason}). "
+            "Check DATABASE_URL, that the server runs, and that the database is there (`createdb matinee`)."
+        ) from error
+    if version < OLDEST_POSTGRESQL:
+        raise DatabaseError(f"PostgreSQL {version // 10_000} is too old; {OLDEST_POSTGRESQL // 10_000} or newer is needed.")
+    if encoding != "UTF8":
+        raise DatabaseError(f"The database's encoding is {encoding}; make it anew: createdb --encoding=UTF8 --template=template0.")
+    if tables and "django_migrations" not in tables:
+        raise DatabaseError(
+            f"{config.database_name} holds tables of another program; it was left as it is. "
+            "Give DATABASE_URL a database of its own."
+        )
+
+
+def _claim_file(path: Path) -> None:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
         raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; {wanted} or newer is needed.")
@@ -50,11 +83,12 @@ def migrate() -> list[str]:
     return pending
 
 
-def check(path: Path) -> None:
+def check(config: Config) -> None:
     """Refuse a catalogue whose schema is not this program's. Raises: DatabaseError."""
-    if not path.exists():
+    path = config.database_name
+    if not config.on_postgres and not config.database_path.exists():
         raise DatabaseError(f"There is no catalogue at {path}; make one with `matinee up` or `matinee migrate`.")
-    claim(path)
+    claim(config)
     unknown = _unknown()
     if unknown:
         raise DatabaseError(f"{path} was made by a newer Matinee (it knows {unknown[0]}); upgrade this program.")

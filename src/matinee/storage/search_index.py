@@ -1,4 +1,4 @@
-"""The full-text index (SQLite's FTS5): what is written into it. What is asked of it stands in domain/search.py.
+"""The full-text index: what is written into it. What is asked of it stands in domain/search.py and domain/tsquery.py.
 
 Called by documents.py, in the writer's transaction. A row's number is the movie's search rank, so that matches come in order of
 popularity; when a movie's popularity changes, its row moves.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from django.db import connection
+
 from matinee.domain.movie import CastMember, MovieDocument, Person
 from matinee.domain.ranking import search_rank
 from matinee.domain.search import facet_token, title_marks, year_token
 from matinee.domain.text import fold, fold_joined
+from matinee.domain.tsquery import lexemes, tsvector
 from matinee.storage.bulk import delete_rows, insert_rows
 from matinee.storage.rows import facet_fold, facets_of
 
-# The schema, run by a migration. The text is folded by us, so the tokenizer only parts words. The prefix
+# SQLite's schema (FTS5), run by a migration. The text is folded by us, so the tokenizer only parts words. The prefix
 # indexes serve search-as-you-type: one letter of a million titles would else merge half of the index. Four letters, because the
 # mark of a first word is one letter longer than what was typed.
 CREATE = (
@@ -26,14 +29,33 @@ CREATE = (
 _COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "marks")
 
 
+# PostgreSQL's. The index takes new rows at once: a list of pending ones would have to be walked by each search.
+CREATE_POSTGRESQL = """
+    CREATE TABLE movie_search (search_rank bigint PRIMARY KEY, movie_id bigint NOT NULL UNIQUE, words tsvector NOT NULL);
+    CREATE INDEX movie_search_words ON movie_search USING gin (words) WITH (fastupdate = off);
+"""
+
+
 def add(documents: Collection[MovieDocument], facet_ids: dict[tuple[str, str], int]) -> None:
     """Index these movies, none of which is in the index."""
-    insert_rows("movie_search", _COLUMNS, [_row(document, facet_ids) for document in documents])
+    if connection.vendor == "postgresql":
+        rows = [_lexeme_row(document, facet_ids) for document in documents]
+        insert_rows("movie_search", ("search_rank", "movie_id", "words"), rows)
+    else:
+        insert_rows("movie_search", _COLUMNS, [_row(document, facet_ids) for document in documents])
 
 
 def remove(ranks: Collection[int]) -> None:
     """Take the rows of these search ranks out."""
-    delete_rows("movie_search", "rowid", ranks)
+    delete_rows("movie_search", "search_rank" if connection.vendor == "postgresql" else "rowid", ranks)
+
+
+def _lexeme_row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, int, str]:
+    titles = (document.title, document.original_title or "")
+    facets = [facet_ids[kind, facet_fold(name)] for kind, names in facets_of(document) for name in names]
+    names = {person.name for person in _everybody(document)}
+    rank = search_rank(document.popularity, document.id)
+    return rank, document.id, tsvector(lexemes(titles, names, facets, document.year))
 
 
 def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, str, str, str, str, str, str]:

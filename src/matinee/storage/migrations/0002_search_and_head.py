@@ -11,7 +11,8 @@ from matinee.storage import search_index
 
 def create_index(apps: Any, schema_editor: Any) -> None:
     """Create the full-text index."""
-    schema_editor.execute(search_index.CREATE)
+    is_postgresql = schema_editor.connection.vendor == "postgresql"
+    schema_editor.execute(search_index.CREATE_POSTGRESQL if is_postgresql else search_index.CREATE)
 
 
 def drop_index(apps: Any, schema_editor: Any) -> None:
