@@ -31,7 +31,7 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
     }
     if config.pgbouncer:
         return database | {"DISABLE_SERVER_SIDE_CURSORS": True}
-    limits = {name: config.write_timeout_ms for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")}
+    limits = dict.fromkeys(("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"), config.write_timeout_ms)
     given = str(stated.get("options") or "")
     database["OPTIONS"]["options"] = " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
     return database

@@ -89,14 +89,14 @@ def _secret(config: Config) -> str:
 
 
 def _database(config: Config) -> str:
-    if not config.database_path.exists():
+    if not config.on_postgres and not config.database_path.exists():
         raise OperatorError(f"There is no catalogue at {config.database_path}; run `matinee up` or `matinee migrate`.")
     export_settings(config)
     runtime.setup_django()
     from matinee.storage import schema
 
-    schema.check(config.database_path)
-    return f"{config.database_path}, schema up to date"
+    schema.check(config)
+    return f"{config.database_name}, schema up to date"
 
 
 def _connect(config: Config) -> sqlite3.Connection:

@@ -45,7 +45,9 @@ def _claim_postgresql(config: Config) -> None:
     if version < OLDEST_POSTGRESQL:
         raise DatabaseError(f"PostgreSQL {version // 10_000} is too old; {OLDEST_POSTGRESQL // 10_000} or newer is needed.")
     if encoding != "UTF8":
-        raise DatabaseError(f"The database's encoding is {encoding}; make it anew: createdb --encoding=UTF8 --template=template0.")
+        raise DatabaseError(
+            f"The database's encoding is {encoding}; make it anew: createdb --encoding=UTF8 --template=template0."
+        )
     if tables and "django_migrations" not in tables:
         raise DatabaseError(
             f"{config.database_name} holds tables of another program; it was left as it is. "
