@@ -31,9 +31,9 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
     }
     if config.pgbouncer:
         return database | {"DISABLE_SERVER_SIDE_CURSORS": True}
-    limits = dict.fromkeys(("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"), config.write_timeout_ms)
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     given = str(stated.get("options") or "")
-    database["OPTIONS"]["options"] = " ".join([given, *(f"-c {name}={value}" for name, value in limits.items())]).strip()
+    database["OPTIONS"]["options"] = " ".join([given, *(f"-c {name}={config.write_timeout_ms}" for name in names)]).strip()
     return database
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from matinee import config as configuration
 from matinee import runtime
+from matinee.cli.output import tell
 from matinee.config import Config
 from matinee.errors import HomeError
 
@@ -76,7 +77,9 @@ def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
     from matinee.storage import schema
 
     schema.claim(config)
-    applied = schema.migrate()
+    applied, left_to_do = schema.migrate()
+    if left_to_do:
+        tell(left_to_do)
     schema.check(config)
     return config, applied
 

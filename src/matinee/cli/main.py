@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from matinee import __version__
-from matinee.cli import catalogue, health, keys, requests, server, settings, users
+from matinee.cli import catalogue, cluster, health, keys, requests, server, settings, users
 from matinee.cli.output import complain
 from matinee.errors import MatineeError
 
@@ -23,6 +23,7 @@ imports = typer.Typer(help="Bring movies in from a file.", no_args_is_help=True)
 exports = typer.Typer(help="Write the catalogue out.", no_args_is_help=True)
 user_app = typer.Typer(help="The people who may sign in to the admin.", no_args_is_help=True)
 key_app = typer.Typer(help="The keys of programs that use the API.", no_args_is_help=True)
+cluster_app = typer.Typer(help="A leader, followers and servers on this machine, and faults to try.", no_args_is_help=True)
 config_app = typer.Typer(help="The settings and where each one comes from.", no_args_is_help=True)
 
 
@@ -60,6 +61,18 @@ app.add_typer(config_app, name="config")
 config_app.command("show")(settings.show)
 config_app.command("check")(settings.check)
 app.command()(health.doctor)
+app.add_typer(cluster_app, name="cluster")
+for command in (
+    cluster.up,
+    cluster.status,
+    cluster.kill,
+    cluster.stop,
+    cluster.cont,
+    cluster.start,
+    cluster.logs,
+    cluster.down,
+):
+    cluster_app.command()(command)
 
 
 def main() -> None:

@@ -11,12 +11,16 @@ from matinee.cli.output import Json, as_json, tell
 
 
 def create_admin(
-    name: Annotated[str, typer.Option(help="The name to sign in with.")] = "admin", as_json_: Json = False
+    name: Annotated[str, typer.Option(help="The name to sign in with.")] = "admin",
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing when somebody can sign in already.")] = False,
+    as_json_: Json = False,
 ) -> None:
     """Make an admin and print a one-time password, which is shown only now."""
     open_catalogue()
     from matinee.write import users
 
+    if if_missing and users.admins_exist():
+        return
     password = users.create_admin(name)
     if as_json_:
         as_json({"name": name, "password": password})

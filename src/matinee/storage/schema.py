@@ -6,7 +6,8 @@ Called by the command line before it serves. Bad states are told here, with what
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from django.core.management import call_command
@@ -16,8 +17,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 from matinee.config import Config
 from matinee.errors import DatabaseError
+from matinee.storage import roles
 
 APPLICATION_ID = 0x4D54494E  # "MTIN" in the header of the file: whose it is, before any table is looked at
+ALONE_WITHIN_MS = 60_000  # another `matinee migrate` is waited for
+LOCK_WITHIN_MS = 1_000  # somebody who uses a table is waited for
+STATEMENT_WITHIN_MS = 600_000  # an index of a big table takes minutes
 OLDEST_POSTGRESQL = 150_000
 OLDEST_SQLITE = (3, 38, 0)  # the first with ->> on JSON
 
@@ -77,12 +82,47 @@ def _claim_file(path: Path) -> None:
         ) from error
 
 
-def migrate() -> list[str]:
-    """Bring the schema up to date and return the names of the migrations that ran."""
+def migrate() -> tuple[list[str], str | None]:
+    """Bring the schema up to date; return the names of the migrations that ran, and what is left to be done by hand.
+
+    Raises: DatabaseError when somebody holds a lock for too long; nothing is half done then.
+    """
+    if connection.vendor != "postgresql":
+        return _apply(), None
+    try:
+        with _alone():
+            return _apply(), roles.ensure()
+    except DjangoDatabaseError as error:
+        raise DatabaseError(
+            f"The schema could not be changed ({' '.join(str(error).split())}). "
+            "What was done is whole; run `matinee migrate` again."
+        ) from error
+
+
+def _apply() -> list[str]:
     pending = _pending()
     if pending:
         call_command("migrate", verbosity=0, interactive=False)
     return pending
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other runs waiting, and never keep the running service waiting for long.
+
+    A change of a table waits for all who use it, and everybody after it waits behind it: it must give up soon. The lock is
+    replayed on followers too, where it would cancel reads.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = %s", [ALONE_WITHIN_MS])
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute("SELECT pg_advisory_lock(%s)", [APPLICATION_ID])
+        cursor.execute("SET lock_timeout = %s", [LOCK_WITHIN_MS])
+        cursor.execute("SET statement_timeout = %s", [STATEMENT_WITHIN_MS])
+    try:
+        yield
+    finally:
+        connection.close()  # which gives the lock back, whatever state the session is in
 
 
 def check(config: Config) -> None:
