@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "matinee.http.admin.apps.AdminPagesConfig",
 ]
 MIDDLEWARE = [
+    "matinee.http.admin.unavailable.SayUnavailable",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -67,7 +68,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "matinee.http.admin.unavailable.SayUnavailable",
     "matinee.http.admin.one_time_password.ChangeOneTimePassword",
 ]
 TEMPLATES = [
@@ -98,6 +98,7 @@ _SQLITE = {
     }
 }
 DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLITE
+WRITE_TIMEOUT_S = _config.write_timeout_ms / 1000
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -7,11 +7,11 @@ from typing import Any
 
 from litestar import Request
 
-from matinee.errors import LeaderUnavailable
 from matinee.http.freshness import demand_of
 from matinee.http.parameters import bearer
 from matinee.read.catalogue import Catalogue
 from matinee.runtime import Runtime
+from matinee.storage import leader_link
 from matinee.storage.leader_state import leader
 from matinee.storage.reader import KeyRow
 from matinee.write import keys
@@ -31,8 +31,8 @@ async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catal
 async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
     """Return the runtime and who writes. Raises: Unauthenticated, Forbidden, LeaderUnavailable."""
     runtime: Runtime = request.app.state.runtime
-    if leader.away:
-        raise LeaderUnavailable(f"The leader is away ({leader.away}): the catalogue is read-only for now; try again.")
+    # Before the write thread is asked: a write that waits there for a leader that is gone would keep this one waiting.
+    leader_link.require()
     key = await _authenticated(request, runtime, "write")
     return runtime, f"key:{key.prefix}"
 

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from matinee.domain import ranking
 from matinee.domain.ids import MAX_ID, ExternalId
 from matinee.domain.movie import CONTENT_FIELDS, MovieContent, MovieDocument, known_ids
 from matinee.domain.text import fold
 from matinee.errors import Conflict, LeaderUnavailable
-from matinee.storage import documents, leader_file, models, rows
+from matinee.storage import documents, leader_file, leader_link, models, rows
 from matinee.storage.bulk import add_to_facet_counts, delete_rows, insert_rows
 from matinee.storage.resolve import Facets, IdPolicy, resolve_facets, resolve_people
 from matinee.storage.rows import CREDIT_LISTS, FACET_LISTS
@@ -54,14 +54,29 @@ class Leader:
 
         Raises: LeaderUnavailable when the leader cannot be reached or another writer keeps it busy for too long.
         """
-        leader_file.follow(transaction.get_connection())
+        connection, is_committing = transaction.get_connection(), False
+        leader_file.follow(connection)
+        leader_link.require()
         try:
-            with transaction.atomic():
+            with leader_link.within_deadline(connection), transaction.atomic():
                 work = Transaction(actor)
                 yield work
                 work.finish()
-        except OperationalError as error:
-            raise LeaderUnavailable(f"The catalogue cannot be written to right now ({error}); try again.") from error
+                is_committing = True
+        except leader_link.LOST as error:
+            leader_link.drop(connection)
+            raise _unavailable(error, is_committing=is_committing) from error
+        leader_link.last_written.set(work.position)
+
+
+def _unavailable(error: Exception, *, is_committing: bool) -> LeaderUnavailable:
+    reason = " ".join(str(error).split())
+    if is_committing:
+        return LeaderUnavailable(
+            f"The leader was lost while it committed ({reason}); the write may be there. "
+            "Look, or send a POST again with the same Idempotency-Key, which is done once."
+        )
+    return LeaderUnavailable(f"The catalogue cannot be written to right now ({reason}); try again.")
 
 
 class Transaction:

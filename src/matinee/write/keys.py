@@ -10,10 +10,10 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from django.db import OperationalError
+from django.db import connection
 
 from matinee.errors import InvalidBody, LeaderUnavailable, NotFound
-from matinee.storage import models
+from matinee.storage import leader_link, models
 from matinee.storage.writer import Leader
 
 SCOPES = ("read", "write")
@@ -69,8 +69,10 @@ def touch(key_id: int, at: dt.datetime) -> None:
     Raises: LeaderUnavailable.
     """
     try:
-        models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
-    except OperationalError as error:
+        with leader_link.within_deadline(connection):
+            models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
+    except leader_link.LOST as error:
+        leader_link.drop(connection)
         raise LeaderUnavailable(f"The catalogue cannot be written to right now ({error}); try again.") from error
 
 

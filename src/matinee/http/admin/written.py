@@ -12,7 +12,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as confirm_deletion
 from django.contrib.admin.utils import unquote
-from django.db import OperationalError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -23,6 +22,7 @@ from matinee.errors import MatineeError, RequestError, Unavailable
 from matinee.http.admin.keyset import ListAdmin
 from matinee.http.admin.seen_form import SeenForm, log_address
 from matinee.http.admin.unavailable import as_unavailable, with_retry
+from matinee.storage import leader_link
 from matinee.storage.models import Change
 
 # Where a request carries what one step of Django's admin has to tell a later one.
@@ -61,7 +61,7 @@ class WrittenAdmin(ListAdmin):
             response: HttpResponseBase = super().changeform_view(request, object_id, form_url, extra_context)
         except RequestError as error:
             refusal: MatineeError = error
-        except (Unavailable, OperationalError) as error:
+        except (Unavailable, *leader_link.LOST) as error:
             refusal = as_unavailable(error)
         else:
             return response

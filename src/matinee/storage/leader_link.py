@@ -1,0 +1,64 @@
+"""The connection to the leader: how long it is waited for, and what is left of it when it failed. SQLite needs none of this.
+
+Called by the writer around each transaction, and by the admin around each request.
+A leader that is frozen accepts and never answers, and no time-out of the server or the kernel ends the wait. Shutting the
+socket down from another thread does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+from django.conf import settings
+from django.db import InterfaceError, InternalError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from matinee.errors import LeaderUnavailable
+from matinee.storage.leader_state import leader
+
+# What Django raises for a leader that is gone, was cut off, or has become a follower (25006, an InternalError).
+LOST = (OperationalError, InterfaceError, InternalError)
+
+# The position that the last write of this request or thread was committed at.
+last_written: ContextVar[int] = ContextVar("last_written", default=0)
+
+
+def require() -> None:
+    """Refuse at once while the leader is known to be away. Raises: LeaderUnavailable."""
+    if leader.away:
+        raise LeaderUnavailable(f"The leader is away ({leader.away}): the catalogue is read-only for now; try again.")
+
+
+@contextmanager
+def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Cut the connection when what is done meanwhile takes longer than MATINEE_WRITE_TIMEOUT_MS."""
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        yield
+        return
+    timer = threading.Timer(settings.WRITE_TIMEOUT_S, _cut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def drop(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that failed, so that the next write opens another: perhaps to another leader."""
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
+        with suppress(*LOST):
+            connection.close()
+
+
+def _cut(connection: BaseDatabaseWrapper) -> None:
+    link = connection.connection
+    if link is None:
+        return  # it is still being opened, which has a time-out of its own
+    with suppress(OSError, *LOST, ValueError), socket.socket(fileno=os.dup(link.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
