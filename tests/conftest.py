@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ os.environ.update(
     MATINEE_HOME=str(_SESSION_HOME), SECRET_KEY="a key of the tests, of which nobody makes a secret", LOG_LEVEL="error"
 )
 
+from tests import postgres  # noqa: E402
+
+# TEST_ENGINE says on which engine this run is; scripts/test runs the suite on both.
+INSTANCE = postgres.TestInstance() if postgres.wanted() else None
+if INSTANCE is not None:
+    os.environ["DATABASE_URL"] = INSTANCE.url("matinee_template")
+
 from matinee import config as configuration  # noqa: E402
 from matinee import logs, runtime  # noqa: E402
 
@@ -28,6 +36,7 @@ runtime.setup_django()
 logs.setup(configuration.load())
 
 from tests.client import Client  # noqa: E402
+from tests.conformance.catalogues import django_at  # noqa: E402
 from tests.movies import SMALL_CATALOGUE, record  # noqa: E402
 from tests.processes import Server, start_server  # noqa: E402
 
@@ -40,41 +49,61 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         tier = item.path.parent.name
         assert tier in TIERS, f"{item.path} lies in no tier's folder"
         item.add_marker(getattr(pytest.mark, tier))
+        for mark in item.iter_markers("sqlite_only"):
+            if INSTANCE is not None:
+                item.add_marker(pytest.mark.skip(reason=f"SQLite only: {mark.args[0]}"))
 
 
 def pytest_sessionfinish() -> None:
+    if INSTANCE is not None:
+        INSTANCE.close()
     shutil.rmtree(_SESSION_HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def empty_catalogue() -> Path:
-    """Return a migrated catalogue file without movies, to be copied."""
+    """Return a migrated catalogue without movies, to be given to `catalogue_in`: a file, or a name for the template."""
     from django.db import connections
 
     from matinee.storage import schema
 
     path = _SESSION_HOME / "catalogue.sqlite3"
+    if INSTANCE is not None:
+        INSTANCE.make_template()
+        return path
     schema.claim(configuration.load(home=_SESSION_HOME))
     schema.migrate()
     connections.close_all()
     return path
 
 
+@contextmanager
+def catalogue_in(home: Path, empty_catalogue: Path) -> Iterator[None]:
+    """Make an empty catalogue for a data folder; Django's connection points to it, and so do this process's children."""
+    before = os.environ.get("DATABASE_URL")
+    if INSTANCE is None:
+        shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
+        with django_at(home / "catalogue.sqlite3"):
+            yield
+        return
+    name = INSTANCE.new_database()
+    os.environ["DATABASE_URL"] = INSTANCE.url(name)
+    try:
+        with django_at(name):
+            yield
+    finally:
+        os.environ["DATABASE_URL"] = before or ""
+        INSTANCE.drop(name)
+
+
 @pytest.fixture
 def catalogue_home(empty_catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a data folder with an empty catalogue; Django's connection points into it."""
-    from django.db import connections
-
     home = tmp_path / "home"
     home.mkdir()
-    shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
     monkeypatch.setenv("MATINEE_HOME", str(home))
-    connections.close_all()
-    before = connections.settings["default"]["NAME"]
-    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = home / "catalogue.sqlite3"
-    yield home
-    connections.close_all()
-    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = before
+    with catalogue_in(home, empty_catalogue):
+        yield home
 
 
 @pytest.fixture

@@ -45,13 +45,13 @@ POPULARITIES = (None, 0, 1.5, 80, 80.0000001)
 
 
 @contextmanager
-def django_at(path: Path) -> Iterator[None]:
-    """Point Django's connection at a file."""
+def django_at(name: Path | str) -> Iterator[None]:
+    """Point Django's connection at a file, or at a database of PostgreSQL."""
     from django.db import connections
 
     connections.close_all()
     before = connections.settings["default"]["NAME"]
-    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = path
+    connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = name
     try:
         yield
     finally:
