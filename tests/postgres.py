@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: one instance for each test process, a migrated template, and a database of its own for each test."""
+"""PostgreSQL for the tests: an instance for each test process, a migrated template, and a database for each test."""
 
 from __future__ import annotations
 

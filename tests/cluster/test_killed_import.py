@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.catalogue_file import ask, contradictions, movies
+from tests.conftest import catalogue_in
 from tests.processes import MATINEE, START_DEADLINE_S, end, environment, eventually, matinee
 
 _FILMS = 1_500
@@ -21,10 +21,10 @@ _BATCH = 10
 
 
 @pytest.fixture
-def home(empty_catalogue: Path, tmp_path: Path) -> Path:
+def home(empty_catalogue: Path, tmp_path: Path) -> Iterator[Path]:
     """Return a data folder with an empty catalogue."""
-    shutil.copy(empty_catalogue, tmp_path / "catalogue.sqlite3")
-    return tmp_path
+    with catalogue_in(tmp_path, empty_catalogue):
+        yield tmp_path
 
 
 @pytest.fixture

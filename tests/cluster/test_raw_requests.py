@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import catalogue_in
 from tests.processes import Server, start_server
 
 _HOST = b"Host: localhost\r\n"
@@ -24,8 +24,7 @@ _HUGE_NUMBER = b"9" * 400
 def serving(empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return one server for all of these: they change nothing."""
     home = tmp_path_factory.mktemp("raw")
-    shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
-    with start_server(home) as server:
+    with catalogue_in(home, empty_catalogue), start_server(home) as server:
         yield server
 
 

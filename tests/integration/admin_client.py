@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
+import psycopg
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+
+from tests import postgres
 
 MOVIES = "/admin/catalogue/movie/"
 PEOPLE = "/admin/catalogue/person/"
@@ -105,6 +109,13 @@ def with_credit(form: Form, **row: str) -> Form:
 @contextmanager
 def locked(home: Any) -> Iterator[None]:
     """Hold the catalogue's write lock as another process would; whoever wants it gives up at once."""
+    if postgres.wanted():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 10")
+        with psycopg.connect(os.environ["DATABASE_URL"]) as session:
+            session.execute("SELECT FROM log_head FOR UPDATE")
+            yield
+        return
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(home / "catalogue.sqlite3", isolation_level=None)

@@ -10,6 +10,7 @@ from django.db import connection
 
 from matinee.storage.models import Change, Genre, Person
 from matinee.write import batches, keys, movies, names
+from tests import postgres
 from tests.integration.admin_client import GENRES, KEYS, LOG, MOVIES, PEOPLE, Admin, Page, admin
 from tests.movies import record
 
@@ -41,12 +42,15 @@ def walk(ann: Admin, path: str) -> tuple[list[str], list[Page]]:
 
 
 def assert_cheap(page: Page) -> None:
-    """Check that nothing was counted, skipped or sorted, and that nothing but a walk that ends by itself was a scan."""
+    """Check that nothing was counted, skipped or sorted, and that nothing but a walk that ends by itself was a scan.
+
+    The plans are SQLite's: PostgreSQL rightly reads a table of twelve rows from end to end.
+    """
     assert page.status == 200
     for query in page.queries:
         assert "COUNT(" not in query.upper(), query
         assert "OFFSET" not in query.upper(), query
-        if query.startswith("SELECT"):
+        if query.startswith("SELECT") and not postgres.wanted():
             with connection.cursor() as cursor:
                 cursor.execute("EXPLAIN QUERY PLAN " + query.replace("%", "%%"))
                 plan = [row[3] for row in cursor.fetchall()]

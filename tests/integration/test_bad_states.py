@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -13,16 +12,17 @@ import httpx
 import pytest
 
 from tests.client import Client
+from tests.conftest import catalogue_in
 from tests.processes import eventually, free_port, matinee
 
 
 @pytest.fixture
-def home(empty_catalogue: Path, tmp_path: Path) -> Path:
+def home(empty_catalogue: Path, tmp_path: Path) -> Iterator[Path]:
     """Return a data folder with an empty catalogue."""
     home = tmp_path / "home"
     home.mkdir()
-    shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
-    return home
+    with catalogue_in(home, empty_catalogue):
+        yield home
 
 
 def change(path: Path, *statements: str) -> None:
@@ -39,6 +39,7 @@ def serve(home: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 @pytest.mark.parametrize("command", ["serve", "up"])
 def test_a_taken_port_is_told_with_another_one(home: Path, command: str) -> None:
     before = (home / "catalogue.sqlite3").read_bytes()
@@ -54,6 +55,7 @@ def test_a_taken_port_is_told_with_another_one(home: Path, command: str) -> None
     assert (home / "catalogue.sqlite3").read_bytes() == before
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 @pytest.mark.parametrize("command", ["serve", "migrate", "get /v1/movies"])
 def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path, command: str) -> None:
     path = tmp_path / "catalogue.sqlite3"
@@ -82,6 +84,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path)
     assert path.read_bytes() == before
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_no_catalogue_is_told_with_what_makes_one(tmp_path: Path) -> None:
     code, said = serve(tmp_path)
 
@@ -90,6 +93,7 @@ def test_no_catalogue_is_told_with_what_makes_one(tmp_path: Path) -> None:
     assert not (tmp_path / "catalogue.sqlite3").exists()
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_an_old_schema_is_told_with_the_command_that_brings_it_up_to_date(home: Path) -> None:
     newest = "(SELECT max(id) FROM django_migrations WHERE app = 'catalogue')"
     change(home / "catalogue.sqlite3", f"DELETE FROM django_migrations WHERE id = {newest}")
@@ -100,6 +104,7 @@ def test_an_old_schema_is_told_with_the_command_that_brings_it_up_to_date(home: 
     assert "catalogue.sqlite3 is old: 1 migrations are missing. Run `matinee migrate`." in said
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_newer_schema_is_told_with_upgrade(home: Path) -> None:
     row = "('catalogue', '9999_from_tomorrow', '2030-01-01 00:00:00')"
     change(home / "catalogue.sqlite3", f"INSERT INTO django_migrations (app, name, applied) VALUES {row}")
@@ -191,6 +196,7 @@ def away(home: Path) -> Iterator[None]:
         path.rename(home / path.name)
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_catalogue_that_disappears_is_told_and_served_again_when_it_is_back(movies: Client, small_catalogue: Path) -> None:
     assert movies.get("/readyz").status_code == 200
     with away(small_catalogue):
@@ -205,6 +211,7 @@ def test_a_catalogue_that_disappears_is_told_and_served_again_when_it_is_back(mo
     assert [movies.get(path).status_code for path in [*READS, "/readyz"]] == [200] * 7
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_catalogue_that_is_restored_under_a_server_is_the_one_that_is_read(movies: Client, small_catalogue: Path) -> None:
     backup, path = small_catalogue / "backup.sqlite3", small_catalogue / "catalogue.sqlite3"
     change(path, f"VACUUM INTO '{backup}'")
@@ -231,6 +238,7 @@ def locked(movies: Client, small_catalogue: Path, monkeypatch: pytest.MonkeyPatc
         yield movies
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_write_to_a_locked_catalogue_is_put_off_and_reads_go_on(locked: Client) -> None:
     film = {"title": "Put off"}
     refused = [
@@ -257,6 +265,7 @@ def test_a_write_goes_through_once_the_lock_is_gone(movies: Client, small_catalo
     assert (written.status_code, written.json()["id"]) == (201, 13)
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_write_after_a_restore_goes_into_the_file_that_is_there_now(movies: Client, small_catalogue: Path) -> None:
     path = small_catalogue / "catalogue.sqlite3"
     movies.write("PATCH", "/v1/movies/1", {"year": 1980}, if_match="*", content_type="application/json")
@@ -273,6 +282,7 @@ def test_a_write_after_a_restore_goes_into_the_file_that_is_there_now(movies: Cl
     assert written.status_code == 200
 
 
+@pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
 def test_a_write_without_a_file_is_put_off_and_makes_no_empty_one(movies: Client, small_catalogue: Path) -> None:
     movies.write("PATCH", "/v1/movies/1", {"year": 1980}, if_match="*", content_type="application/json")
     with away(small_catalogue):

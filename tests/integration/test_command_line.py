@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import json
 import lzma
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from matinee import config as configuration
 from matinee import runtime
 from matinee.cli.main import app
 from matinee.errors import Unauthenticated
+from tests import postgres
+from tests.conftest import catalogue_in
 from tests.movies import SMALL_CATALOGUE
 from tests.processes import matinee
 
@@ -33,12 +34,12 @@ def ndjson(*films: Any) -> bytes:
 
 
 @pytest.fixture
-def home(empty_catalogue: Path, tmp_path: Path) -> Path:
+def home(empty_catalogue: Path, tmp_path: Path) -> Iterator[Path]:
     """Return a data folder with an empty catalogue."""
     home = tmp_path / "home"
     home.mkdir()
-    shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
-    return home
+    with catalogue_in(home, empty_catalogue):
+        yield home
 
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -77,11 +78,13 @@ def test_doctor_finds_a_made_catalogue_well(small_catalogue: Path) -> None:
     findings = json.loads(as_json.stdout)
     assert (made.returncode, plain.returncode, as_json.returncode) == (0, 0, 0), plain.stdout
     names = ["python", "settings", "home", "secret", "database", "catalogue", "search", "admin"]
+    names += ["role", "pools", "slots"] * postgres.wanted()
     assert [(finding["name"], finding["ok"]) for finding in findings] == [(name, True) for name in names]
     assert [line.split()[:2] for line in plain.stdout.splitlines()] == [["OK", name] for name in names]
     assert findings[5]["detail"] == "12 movies, position 12"
 
 
+@pytest.mark.sqlite_only("a file is made or damaged")
 def test_doctor_says_what_is_missing_and_makes_nothing(tmp_path: Path) -> None:
     seen = matinee(tmp_path / "nowhere", "doctor")
 
@@ -241,6 +244,7 @@ def test_an_export_goes_to_a_whole_file_or_to_standard_output(small_catalogue: P
     assert list(tmp_path.glob("**/*.part")) == []
 
 
+@pytest.mark.sqlite_only("a file is made or damaged")
 def test_an_export_that_fails_leaves_the_file_of_the_last_one(home: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.ndjson"
     target.write_text("the last one\n")
@@ -262,6 +266,7 @@ def test_openapi_prints_the_document_without_a_catalogue(tmp_path: Path) -> None
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.sqlite_only("a file is made or damaged")
 def test_migrate_makes_the_catalogue_and_the_second_time_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     first = matinee(home, "migrate", "--json")

@@ -12,6 +12,7 @@ import pytest
 from matinee import config as configuration
 from matinee.errors import request_errors
 from matinee.http.health import DRAIN_VARIABLE
+from tests import postgres
 from tests.client import Client
 from tests.processes import Server, eventually
 
@@ -79,8 +80,10 @@ def test_livez_asks_the_catalogue_nothing(client: Client) -> None:
 def test_readyz_tells_of_each_dependency(movies: Client) -> None:
     response = movies.get("/readyz")
 
-    catalogue = {"name": "catalogue", "status": "ok", "position": 12}
-    assert (response.status_code, response.json()) == (200, {"status": "ready", "reason": None, "dependencies": [catalogue]})
+    catalogue, *copies = response.json()["dependencies"]
+    assert (response.status_code, response.json()["status"], response.json()["reason"]) == (200, "ready", None)
+    assert catalogue == {"name": "catalogue", "status": "ok", "position": 12}
+    assert [(copy["role"], copy["status"]) for copy in copies] == [("leader", "healthy")] * postgres.wanted()
 
 
 def test_readyz_says_why_not_when_the_server_is_to_end(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

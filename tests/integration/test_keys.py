@@ -18,6 +18,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+@pytest.mark.sqlite_only("the bytes of the file are looked at")
 def test_a_key_is_stored_as_a_digest_only(catalogue_home: Path) -> None:
     key = keys.create("robot", "write", "tests")
 

@@ -152,6 +152,7 @@ def test_a_person_of_a_very_long_name_is_found(client: Client) -> None:
     assert client.titles(f"/v1/movies?person={quote(name)}") == ["Long"]
 
 
+@pytest.mark.sqlite_only("its connection is broken")
 def test_a_genre_that_is_new_is_found_after_the_reader_had_to_open_the_file_again(movies: Client) -> None:
     from matinee.errors import NoReaderAvailable
     from matinee.write import batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from matinee import config as configuration
 from matinee.domain.text import fold
 from tests.client import Client
+from tests.conftest import catalogue_in
 
 SETTINGS = settings(
     max_examples=25,
@@ -115,13 +117,9 @@ class Stories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        from django.db import connections
-
         self.home = Path(tempfile.mkdtemp(prefix="matinee-story-"))
-        shutil.copy(self.empty, self.home / "catalogue.sqlite3")
-        connections.close_all()
-        connections["default"].settings_dict["NAME"] = self.home / "catalogue.sqlite3"
-        connections.settings["default"]["NAME"] = self.home / "catalogue.sqlite3"
+        self.story = ExitStack()
+        self.story.enter_context(catalogue_in(self.home, self.empty))
         self.client = Client(configuration.load(home=self.home))
         assert self.client.key
         self.model = Model()
@@ -129,10 +127,8 @@ class Stories(RuleBasedStateMachine):
         self.answered: dict[str, tuple[Film, httpx.Response]] = {}
 
     def teardown(self) -> None:
-        from django.db import connections
-
         self.client.__exit__(None, None, None)
-        connections.close_all()
+        self.story.close()
         shutil.rmtree(self.home)
 
     def one(self, which: int) -> int:

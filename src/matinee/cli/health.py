@@ -7,7 +7,8 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from functools import partial
+from typing import Any
 
 import typer
 
@@ -38,12 +39,14 @@ def doctor(as_json_: Json = False) -> None:
 
 
 def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
+    from django.db import DatabaseError
+
     try:
         return name, True, check()
     except MatineeError as error:
         return name, False, error.detail
-    except (OSError, sqlite3.Error) as error:
-        return name, False, str(error)
+    except (OSError, DatabaseError) as error:
+        return name, False, " ".join(str(error).split())
 
 
 def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
@@ -57,9 +60,15 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "home", lambda: _home(config)
     yield "secret", lambda: _secret(config)
     yield "database", lambda: _database(config)
-    yield "catalogue", lambda: _catalogue(config)
+    yield "catalogue", _catalogue
     yield "search", lambda: _search(config)
     yield "admin", _admin
+    if config.on_postgres:
+        yield "role", _role
+        yield "pools", lambda: _connections(config)
+        yield "slots", _slots
+        for url in config.follower_urls:
+            yield "follower", partial(_follower, url)
 
 
 def _raising(error: MatineeError) -> Callable[[], str]:
@@ -99,27 +108,70 @@ def _database(config: Config) -> str:
     return f"{config.database_name}, schema up to date"
 
 
-def _connect(config: Config) -> sqlite3.Connection:
-    return sqlite3.connect(f"{config.database_path.as_uri()}?mode=ro", uri=True)
+def _one(statement: str, values: tuple[str, ...] = ()) -> tuple[Any, ...]:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row: tuple[Any, ...] = cursor.fetchone()
+        return row
 
 
-def _catalogue(config: Config) -> str:
-    with closing(_connect(config)) as file:
-        (movies,) = file.execute("SELECT count(*) FROM movie").fetchone()
-        (documents,) = file.execute("SELECT count(*) FROM movie_document").fetchone()
-        (position,) = file.execute("SELECT position FROM log_head").fetchone()
+def _catalogue() -> str:
+    (movies,), (documents,) = _one("SELECT count(*) FROM movie"), _one("SELECT count(*) FROM movie_document")
+    (position,) = _one("SELECT position FROM log_head")
     if movies != documents:
         raise OperatorError(f"{movies} movies have {documents} documents; restore the last backup and report this.")
     return f"{movies:,} movies, position {position:,}"
 
 
 def _search(config: Config) -> str:
-    with closing(_connect(config)) as file:
-        (documents,) = file.execute("SELECT count(*) FROM movie_document").fetchone()
-        (indexed,) = file.execute("SELECT count(*) FROM movie_search_docsize").fetchone()
+    (documents,) = _one("SELECT count(*) FROM movie_document")
+    (indexed,) = _one(f"SELECT count(*) FROM {'movie_search' if config.on_postgres else 'movie_search_docsize'}")
     if documents != indexed:
         raise OperatorError(f"{documents} movies, but {indexed} in the search index; restore the last backup and report this.")
     return f"{indexed:,} movies indexed"
+
+
+def _role() -> str:
+    may_write, role = _one("SELECT has_table_privilege('movie', 'INSERT'), current_user::text")
+    if not may_write:
+        raise OperatorError(f"{role} may not write; give DATABASE_URL the role matinee_writer, or the owner.")
+    return f"{role} may write"
+
+
+def _connections(config: Config) -> str:
+    """Compare what the pools of this server's processes may open with what each instance takes."""
+    at_leader = config.leader_pool_size if config.follower_urls else config.pool_size
+    wanted = config.workers * (at_leader + 3)  # beside reads: the write thread, the admin's, the watch's
+    (limit,) = _one("SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
+    told = f"{wanted} of {limit} of the leader's, for each server; {config.workers * (config.pool_size + 1)} of each follower's"
+    if wanted > limit:
+        raise OperatorError(f"{told}: lower WEB_CONCURRENCY or MATINEE_LEADER_POOL_SIZE, or raise max_connections.")
+    return told
+
+
+def _slots() -> str:
+    lost = "SELECT count(*), count(*) FILTER (WHERE wal_status IN ('lost', 'unreserved')) FROM pg_replication_slots"
+    slots, broken = _one(lost)
+    if broken:
+        raise OperatorError(f"{broken} of {slots} replication slots are lost; those followers need a new base backup.")
+    return f"{slots} replication slots, none lost"
+
+
+def _follower(url: str) -> str:
+    import psycopg
+
+    try:
+        with psycopg.connect(url, connect_timeout=2, autocommit=True) as session:
+            row = session.execute(
+                "SELECT pg_is_in_recovery(), position, current_setting('transaction_read_only') FROM log_head"
+            ).fetchone()
+    except psycopg.Error as error:
+        raise OperatorError(f"{configuration.without_password(url)}: {' '.join(str(error).split())}") from error
+    if row is None or not row[0]:
+        raise OperatorError(f"{configuration.without_password(url)} is no follower; leave it out of DATABASE_FOLLOWER_URLS.")
+    return f"{configuration.without_password(url)}, position {row[1]:,}"
 
 
 def _admin() -> str:

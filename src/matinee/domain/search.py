@@ -91,14 +91,18 @@ def _all_words(form: tuple[str, ...]) -> str:
     return "(" + " AND ".join([f'"{word}"' for word in form[:-1]] + [f'"{form[-1]}" *']) + ")"
 
 
-def tiers(words: Words, facets: list[list[int]], year: int | None, *, titles_only: bool = False) -> list[str]:
+def tiers(
+    words: Words, facets: list[list[int]], year: int | None, *, titles_only: bool = False, only_year: int | None = None
+) -> list[str]:
     """Return one expression for each tier, best first.
 
-    `facets` holds, for each facet filter, the ids of which a movie must have one.
+    `facets` holds, for each facet filter, the ids of which a movie must have one; `year` parts the tiers, `only_year` filters.
     """
     contained = contains(words, _TITLES if titles_only else _ALL)
     texts = [exact(words), f"({starts(words)} NOT {exact(words)})", f"({contained} NOT {starts(words)})"]
     narrowed = ["".join(f" AND {marked(map(facet_token, ids))}" for ids in facets)]
+    if only_year is not None:
+        narrowed = [f"{narrowed[0]} AND {marked((year_token(only_year),))}"]
     if year is not None:
         near = marked((year_token(year - 1), year_token(year + 1)))
         narrowed = [f"{narrowed[0]} AND {marked((year_token(year),))}", f"{narrowed[0]} AND {near}"]

@@ -39,13 +39,17 @@ def tsvector(found: Iterable[str]) -> str:
     return " ".join(f"'{lexeme}'" for lexeme in found)
 
 
-def tiers(words: Words, facets: list[list[int]], year: int | None, *, titles_only: bool = False) -> list[str]:
+def tiers(
+    words: Words, facets: list[list[int]], year: int | None, *, titles_only: bool = False, only_year: int | None = None
+) -> list[str]:
     """Return one tsquery for each tier, best first, as search.tiers does."""
     exact = _any(_quoted(_whole(form)) for form in words.forms)
     starts = _any(_quoted(_whole(form)) + ":*" for form in words.forms)
     contained = _any(_all_words(form, _TITLE if titles_only else "") for form in words.forms)
     texts = [exact, f"({starts} & !{exact})", f"({contained} & !{starts})"]
     narrowed = ["".join(f" & {_marked(map(facet_token, ids))}" for ids in facets)]
+    if only_year is not None:
+        narrowed = [f"{narrowed[0]} & {_marked((year_token(only_year),))}"]
     if year is not None:
         near = _marked((year_token(year - 1), year_token(year + 1)))
         narrowed = [f"{narrowed[0]} & {_marked((year_token(year),))}", f"{narrowed[0]} & {near}"]

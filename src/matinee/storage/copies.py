@@ -26,7 +26,7 @@ class Copy:
 
     def __init__(self, server: Server, role: Role) -> None:
         self.server, self.role, self.name = server, role, server.name
-        self.is_healthy = False
+        self.is_healthy = self._was_ejected = False
         self.reason = "it has not answered yet"
         self.since_s = time.monotonic()
         self.position = self.replayed_bytes = 0
@@ -59,15 +59,17 @@ class Copy:
             log.warning("ejected", copy=self.name, role=self.role, reason=reason)
             metrics.EJECTIONS.labels(self.name).inc()
             self.since_s = time.monotonic()
+            self._was_ejected = True
         self.is_healthy, self.reason = False, reason
         self.server.shut()
 
     async def take_back(self) -> None:
         """Send reads here again. Raises: ServerFailed."""
         await self.server.open()
-        self.is_healthy, self.reason, self._failures_in_row = True, "", 0
+        if self._was_ejected:
+            log.warning("taken back", copy=self.name, role=self.role, position=self.position)
+        self.is_healthy, self.reason, self._failures_in_row, self._was_ejected = True, "", 0, False
         self.since_s = time.monotonic()
-        log.info("taken back", copy=self.name, role=self.role, position=self.position)
 
     def line(self, staleness_s: float, lag_bytes: int | None) -> dict[str, Any]:
         """Return what /readyz shows of this copy, and bring its gauges up to date."""

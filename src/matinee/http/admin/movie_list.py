@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import DropdownFilter, TextFilter
 
-from matinee.domain import search
+from matinee.domain import search, tsquery
 from matinee.domain.ids import SCHEMES, parse_ref
 from matinee.domain.movie import Card
 from matinee.domain.ranking import movie_id_of
@@ -28,7 +28,13 @@ from matinee.storage.models import ExternalIdRow, Genre, Movie, MovieDocument, M
 SHOWN_NAMES = 4
 MAX_GENRES = 500  # in the box of the filter; a catalogue has a few dozen
 _BARE = ("imdb", "wikidata")  # ids that tell their catalogue by their form
-_MATCH = "SELECT rowid FROM movie_search WHERE movie_search MATCH %s AND rowid > %s ORDER BY rowid LIMIT %s"
+# What each engine calls the full-text index, and how it is asked.
+_MATCH = {
+    "sqlite": "SELECT rowid FROM movie_search WHERE movie_search MATCH %s AND rowid > %s ORDER BY rowid LIMIT %s",
+    "postgresql": (
+        "SELECT search_rank FROM movie_search WHERE words @@ %s::tsquery AND search_rank > %s ORDER BY search_rank LIMIT %s"
+    ),
+}
 
 
 class GenreFilter(DropdownFilter):  # type: ignore[misc]  # unfold has no types
@@ -91,12 +97,12 @@ class Wanted:
         words = search.words_of(self.text)
         if not words.forms:
             return []
-        narrowed = "" if self.year is None else f" AND {search.marked([search.year_token(self.year)])}"
-        tiers = search.tiers(words, [] if self.genre is None else [[self.genre]], None)
+        language = tsquery if connection.vendor == "postgresql" else search
+        tiers = language.tiers(words, [] if self.genre is None else [[self.genre]], None, only_year=self.year)
         found: list[tuple[str, int]] = []
         for tier in range(first, len(tiers)):
             with connection.cursor() as cursor:
-                cursor.execute(_MATCH, (f"({tiers[tier]}){narrowed}", rank if tier == first else -1, limit - len(found)))
+                cursor.execute(_MATCH[connection.vendor], (tiers[tier], rank if tier == first else -1, limit - len(found)))
                 found += [(f"{tier}:{row}", movie_id_of(row)) for (row,) in cursor.fetchall()]
             if len(found) >= limit:
                 break
