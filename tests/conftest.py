@@ -78,8 +78,11 @@ def empty_catalogue() -> Path:
 
 
 @contextmanager
-def catalogue_in(home: Path, empty_catalogue: Path) -> Iterator[None]:
-    """Make an empty catalogue for a data folder; Django's connection points to it, and so do this process's children."""
+def catalogue_in(home: Path, empty_catalogue: Path, *, is_kept: bool = False) -> Iterator[None]:
+    """Make an empty catalogue for a data folder; Django's connection points to it, and so do this process's children.
+
+    `is_kept`: it is read on after this; on PostgreSQL it ends with the instance.
+    """
     before = os.environ.get("DATABASE_URL")
     if INSTANCE is None:
         shutil.copy(empty_catalogue, home / "catalogue.sqlite3")
@@ -93,7 +96,8 @@ def catalogue_in(home: Path, empty_catalogue: Path) -> Iterator[None]:
             yield
     finally:
         os.environ["DATABASE_URL"] = before or ""
-        INSTANCE.drop(name)
+        if not is_kept:
+            INSTANCE.drop(name)
 
 
 @pytest.fixture

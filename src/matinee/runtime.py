@@ -47,10 +47,11 @@ def build(config: Config) -> Runtime:
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
     writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")
-    return Runtime(config, Catalogue(_reader(config), signer), writes)
+    return Runtime(config, Catalogue(reader(config), signer), writes)
 
 
-def _reader(config: Config) -> Reader:
+def reader(config: Config) -> Reader:
+    """Return the reader of the engine that the settings name."""
     if not config.on_postgres:
         return sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
     rules = ReadRules(

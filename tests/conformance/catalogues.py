@@ -8,15 +8,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from matinee import config as configuration
+from matinee import runtime
 from matinee.domain.ids import ExternalId
 from matinee.domain.movie import MovieDocument
 from matinee.domain.representation import Tombstone
 from matinee.storage.memory import Contents, MemoryReader
-from matinee.storage.reader import ChangeRow, KeyRow, PersonRow
+from matinee.storage.reader import ChangeRow, KeyRow, PersonRow, Reader
 from tests.movies import record
 
 TITLES = (
@@ -57,6 +59,22 @@ def django_at(name: Path | str) -> Iterator[None]:
     finally:
         connections.close_all()
         connections.settings["default"]["NAME"] = connections["default"].settings_dict["NAME"] = before
+
+
+class Pair(NamedTuple):
+    """Two readers of the same movies."""
+
+    engine: Reader
+    memory: MemoryReader
+
+
+def engine_reader(home: Path) -> Reader:
+    """Return a reader of a data folder's catalogue, on the engine of this run."""
+    OPENED.append(runtime.reader(configuration.load(home=home, read_timeout_ms=60_000)))
+    return OPENED[-1]
+
+
+OPENED: list[Reader] = []  # what `engine_reader` has made, for who closes it
 
 
 @contextmanager

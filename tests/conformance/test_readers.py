@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from matinee.domain.representation import Tombstone
 from matinee.domain.text import fold
 from matinee.storage import page_sql
 from matinee.storage.reader import CardRows, Reader
-from matinee.storage.sqlite import sqlite_reader
-from tests.conformance.catalogues import COUNTRIES, GENRES, LANGUAGES, NAMES, TITLES, django_at, in_memory
-from tests.conformance.conftest import Pair
+from tests.conformance.catalogues import COUNTRIES, GENRES, LANGUAGES, NAMES, OPENED, TITLES, Pair, engine_reader, in_memory
 from tests.movies import record
 
 EVERYTHING = 10_000  # a page that holds all
@@ -33,6 +31,15 @@ LOOP = asyncio.new_event_loop()
 
 def run(asked: Coroutine[Any, Any, Any]) -> Any:
     return LOOP.run_until_complete(asked)
+
+
+@pytest.fixture(autouse=True)
+def _closed_readers(pair: Pair) -> Iterator[None]:
+    """Close the readers that a test has opened; the pair of the whole folder stays."""
+    before = len(OPENED)
+    yield
+    while len(OPENED) > before:
+        run(OPENED.pop().close())
 
 
 def same(pair: Pair, method: str, *asked: Any) -> Any:
@@ -120,7 +127,7 @@ def test_a_key_that_was_revoked_is_not_there(catalogue_home: Path) -> None:
 
     key = keys.create("old", "read", "tests")
     keys.revoke(key.prefix, "tests")
-    pair = Pair(sqlite_reader(catalogue_home / "catalogue.sqlite3"), in_memory())
+    pair = Pair(engine_reader(catalogue_home), in_memory())
 
     assert same(pair, "api_key", hashlib.sha256(key.text.encode()).hexdigest()) is None
 
@@ -300,7 +307,7 @@ def test_people_are_suggested_of_the_fifty_most_popular_movies_that_match(catalo
     casts = [["Ann Often"]] * 49 + [["Ann Often", "Ann Fiftieth"], ["Ann Beyond"]]
     movies = [record(place, title=f"M{place}", popularity=100 - place, cast=cast) for place, cast in enumerate(casts)]
     batches.write(movies, "tests")
-    pair = Pair(sqlite_reader(catalogue_home / "catalogue.sqlite3"), in_memory())
+    pair = Pair(engine_reader(catalogue_home), in_memory())
 
     assert [person.name for person in same(pair, "suggest", "ann", 10)[1]] == ["Ann Often", "Ann Fiftieth"]
 
@@ -347,7 +354,7 @@ def walk_while_adding(ask: Any, query: ListQuery | SearchQuery) -> tuple[list[in
 
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_a_list_meets_each_movie_once_while_movies_are_added(small_catalogue: Path, order: Sort) -> None:
-    reader = sqlite_reader(small_catalogue / "catalogue.sqlite3")
+    reader = engine_reader(small_catalogue)
 
     before, met = walk_while_adding(reader.page, ListQuery(sort=order, limit=5))
 
@@ -359,7 +366,7 @@ def test_a_search_meets_each_movie_once_while_movies_are_added(small_catalogue: 
     from matinee.write import batches
 
     batches.write([record(line, title=f"Star {'Wars' * (line % 2)}", year=1900 + line) for line in range(1, 20)], "tests")
-    reader = sqlite_reader(small_catalogue / "catalogue.sqlite3")
+    reader = engine_reader(small_catalogue)
 
     before, met = walk_while_adding(reader.search, SearchQuery("star", limit=5))
 
@@ -368,8 +375,7 @@ def test_a_search_meets_each_movie_once_while_movies_are_added(small_catalogue: 
 
 
 def test_an_empty_catalogue_answers_everything_with_nothing(catalogue_home: Path) -> None:
-    with django_at(catalogue_home / "catalogue.sqlite3"):
-        pair = Pair(sqlite_reader(catalogue_home / "catalogue.sqlite3"), in_memory())
+    pair = Pair(engine_reader(catalogue_home), in_memory())
 
     assert [same(pair, "position"), same(pair, "count"), same(pair, "genres"), same(pair, "changes", 0, 5)] == [0, 0, [], []]
     assert same(pair, "page", ListQuery(), None) == same(pair, "search", SearchQuery("a"), None) == CardRows([], None)

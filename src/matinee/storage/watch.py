@@ -93,6 +93,7 @@ class Watch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        leader_state.away = None  # nobody looks any longer
 
     async def sample_now(self) -> bool:
         """Ask the leader for its position and return whether it answered.
