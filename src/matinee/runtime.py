@@ -12,12 +12,7 @@ from dataclasses import dataclass, replace
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.read.catalogue import Catalogue
-from matinee.storage.copies import Copy
-from matinee.storage.followers import Followers, ReadRules
-from matinee.storage.postgres import Server, ServerOptions
 from matinee.storage.reader import Reader
-from matinee.storage.sql_reader import SqlReader
-from matinee.storage.sqlite import sqlite_reader
 
 
 def setup_django() -> None:
@@ -52,6 +47,13 @@ def build(config: Config) -> Runtime:
 
 def reader(config: Config) -> Reader:
     """Return the reader of the engine that the settings name."""
+    # What readers count must not be imported before the server has said where several workers count together.
+    from matinee.storage.copies import Copy
+    from matinee.storage.followers import Followers, ReadRules
+    from matinee.storage.postgres import Server, ServerOptions
+    from matinee.storage.sql_reader import SqlReader
+    from matinee.storage.sqlite import sqlite_reader
+
     if not config.on_postgres:
         return sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
     rules = ReadRules(
