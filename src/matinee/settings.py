@@ -20,7 +20,7 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
     stated.setdefault("application_name", "matinee-writer")
     stated.setdefault("connect_timeout", 2)
     database: dict[str, Any] = {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "matinee.storage.leader_backend",
         "NAME": stated.pop("dbname", None) or stated.get("user") or "matinee",
         "USER": stated.pop("user", ""),
         "PASSWORD": stated.pop("password", ""),

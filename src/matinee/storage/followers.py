@@ -27,6 +27,8 @@ from matinee.storage.watch import Watch
 _HEDGES_A_READ = 0.1  # in the long run one read in ten may be asked twice; more would double the load of an overloaded service
 _MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ejected
 _FIRST_PAUSE_S = 0.002
+_LEADER_WAITING = 25  # reads that wait for the leader, for each that it answers: at a millisecond each, nobody waits for long
+_LEADER_LEAST_S = 0.25  # what a read has for the leader when followers have used its time up
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Followers:
         self._watch = Watch(leader, followers, self._samples, rules.tail_interval_ms)
         self._is_started = False
         self._turn, self._hedges_left = 0, _MOST_HEDGES
+        self._leader_turns, self._leader_waiting = asyncio.Semaphore(rules.leader_reads_at_once), 0
         self.statements = 0
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
@@ -144,15 +147,10 @@ class Followers:
         return await self._watch.sample_now() and position > self._samples.newest
 
     async def _from_leader(self, statement: Statement, demand: Demand) -> Answered:
-        deadline_s = time.monotonic() + self._rules.timeout_s
-        if self._leader_is_free():
-            try:
-                answered = await self._send(self._leader, statement, deadline_s, deadline_s, Attempt())
-            except ServerFailed:
-                pass
-            else:
-                if answered.as_of.position >= demand.min_position:
-                    return answered
+        with contextlib.suppress(ServerFailed):
+            answered = await self._ask_leader(statement, time.monotonic() + self._rules.timeout_s)
+            if answered.as_of.position >= demand.min_position:
+                return answered
         raise NoReaderAvailable(f"No copy has reached position {demand.min_position} yet; try again.")
 
     async def _anywhere(self, statement: Statement, demand: Demand) -> Answered:
@@ -169,12 +167,34 @@ class Followers:
                 return await self._ask(copy, statement, demand, deadline_s, tried)
             except ServerFailed as error:
                 reason = f"{copy.name}: {error}"
-        if self._leader not in tried and self._leader_is_free():
+        if self._leader not in tried and self._rules.leader_reads:
             try:
-                return await self._send(self._leader, statement, deadline_s + 0.1, deadline_s + 0.1, Attempt())
+                return await self._ask_leader(statement, max(deadline_s, time.monotonic() + _LEADER_LEAST_S))
             except ServerFailed as error:
-                reason = f"{self._leader.name}: {error}"
+                reason += f"; {self._leader.name}: {error}"
         raise NoReaderAvailable(f"No copy of the catalogue can be read right now ({reason}); try again.")
+
+    async def _ask_leader(self, statement: Statement, deadline_s: float) -> Answered:
+        """Return the leader's answer; few ask it at the same time, some wait for their turn, more are turned away.
+
+        Raises: ServerFailed.
+        """
+        rules = self._rules
+        if not rules.leader_reads or not self._leader.is_healthy:
+            raise ServerFailed(self._leader.reason or "MATINEE_LEADER_READS is never")
+        if self._leader_waiting >= _LEADER_WAITING * rules.leader_reads_at_once:
+            raise ServerFailed("too many wait for it already")
+        self._leader_waiting += 1
+        try:
+            await asyncio.wait_for(self._leader_turns.acquire(), deadline_s - time.monotonic())
+        except TimeoutError as error:
+            raise ServerFailed("it was not this read's turn in time") from error
+        finally:
+            self._leader_waiting -= 1
+        try:
+            return await self._send(self._leader, statement, deadline_s, deadline_s, Attempt())
+        finally:
+            self._leader_turns.release()
 
     def _leader_is_free(self) -> bool:
         """Return whether the leader may be asked: when that is allowed, it is well, and few others ask it already."""

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
@@ -36,16 +37,19 @@ def require() -> None:
 
 @contextmanager
 def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Cut the connection when what is done meanwhile takes longer than MATINEE_WRITE_TIMEOUT_MS."""
+    """Cut the connection when the leader is found to be away, or after MATINEE_WRITE_TIMEOUT_MS."""
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         yield
         return
-    timer = threading.Timer(settings.WRITE_TIMEOUT_S, _cut, [connection])
+    end_wait = partial(_cut, connection)
+    timer = threading.Timer(settings.WRITE_TIMEOUT_S, end_wait)
     timer.daemon = True
     timer.start()
+    leader.waits(end_wait)
     try:
         yield
     finally:
+        leader.waits_no_longer(end_wait)
         timer.cancel()
 
 

@@ -6,14 +6,33 @@ sets it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 
-@dataclass
 class LeaderState:
-    """`away` is why the leader cannot be written to, None while it can."""
+    """Why the leader cannot be written to, and who waits for it."""
 
-    away: str | None = None
+    def __init__(self) -> None:
+        self.away: str | None = None
+        self._waiting: set[Callable[[], None]] = set()
+
+    def lost(self, reason: str) -> None:
+        """Note that the leader is away, and end the wait of the writes that are on their way to it."""
+        self.away = reason
+        for end_wait in list(self._waiting):
+            end_wait()
+
+    def found(self) -> None:
+        """Note that the leader can be written to."""
+        self.away = None
+
+    def waits(self, end_wait: Callable[[], None]) -> None:
+        """Note a write that is on its way, and how its wait is ended."""
+        self._waiting.add(end_wait)
+
+    def waits_no_longer(self, end_wait: Callable[[], None]) -> None:
+        """Note that a write has its answer."""
+        self._waiting.discard(end_wait)
 
 
 leader = LeaderState()

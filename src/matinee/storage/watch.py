@@ -93,7 +93,7 @@ class Watch:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        leader_state.away = None  # nobody looks any longer
+        leader_state.found()  # nobody looks any longer
 
     async def sample_now(self) -> bool:
         """Ask the leader for its position and return whether it answered.
@@ -132,7 +132,7 @@ class Watch:
                 if bad >= _BAD_PROBES or not copy.is_healthy:
                     copy.eject(str(error))
                     if copy is self._leader:
-                        leader_state.away = str(error)
+                        leader_state.lost(str(error))
                     pause_s = min(max(pause_s, 0.05) * 1.5, _LONGEST_PAUSE_S)
             is_sampled = copy is self._leader
             await asyncio.sleep(max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
@@ -152,7 +152,7 @@ class Watch:
             raise ServerFailed("it is a follower now; there is no leader at this address")
         self._samples.add(position, asked_s)
         self._leader.position = position
-        leader_state.away = None
+        leader_state.found()
 
     async def _count_samplers(self) -> None:
         (processes,) = await self._sampler.ask(self._sql["leader_samplers"]) or (1,)
