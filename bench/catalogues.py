@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
+
 from matinee import config, runtime
 from matinee.config import Config
 
@@ -26,7 +28,7 @@ def use(home: Path) -> Config:
     os.environ["MATINEE_HOME"] = str(home)
     runtime.setup_django()
     settings = config.load()
-    if not settings.database_path.exists():
+    if settings.on_postgres or not settings.database_path.exists():
         call_command("migrate", verbosity=0)
     return settings
 
@@ -62,8 +64,12 @@ def sample_home(home: Path | None, sample: Path) -> Iterator[Config]:
 
 def movie_ids(settings: Config) -> list[int]:
     """Return the ids of all live movies."""
+    select = "SELECT movie_id FROM movie_document ORDER BY movie_id"
+    if settings.on_postgres:
+        with psycopg.connect(settings.database_url) as session:
+            return [row[0] for row in session.execute(select).fetchall()]
     connection = sqlite3.connect(f"{settings.database_path.as_uri()}?mode=ro", uri=True)
     try:
-        return [row[0] for row in connection.execute("SELECT movie_id FROM movie_document ORDER BY movie_id")]
+        return [row[0] for row in connection.execute(select)]
     finally:
         connection.close()

@@ -45,4 +45,9 @@ OURS_SILENT = Contestant("Matinee, access log off", _GRANIAN, _OURS, {**_LOG, "M
 BASELINE = Contestant("Django REST framework", _GUNICORN, "bench.baseline.wsgi:application")
 STARLETTE = Contestant("bare Starlette", _GRANIAN, "bench.starlette_select:create_app")
 
-ALL = (OURS, OURS_SILENT, BASELINE, STARLETTE)
+STARLETTE_POSTGRES = Contestant(STARLETTE.name, _GRANIAN, "bench.starlette_postgres:create_app")
+
+
+def contestants(*, on_postgres: bool) -> tuple[Contestant, ...]:
+    """Return who takes part; all of them work on the same catalogue."""
+    return OURS, OURS_SILENT, BASELINE, STARLETTE_POSTGRES if on_postgres else STARLETTE

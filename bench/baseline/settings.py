@@ -1,10 +1,14 @@
-"""The baseline's Django settings: those of Matinee's file, read-only, without what an API does not need.
+"""The baseline's Django settings: those of Matinee's catalogue, without what an API does not need.
 
 Read by Django by name. No admin, no sessions, no middleware, no authentication, no throttle, no browsable pages: less than most
 applications have, and so in the baseline's favour.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
 
 from matinee import config as matinee_config
 
@@ -25,10 +29,18 @@ INSTALLED_APPS = [
     "bench.baseline.apps.BaselineConfig",
 ]
 MIDDLEWARE: list[str] = []
+_POSTGRES: dict[str, Any] = {
+    "ENGINE": "django.db.backends.postgresql",
+    "CONN_MAX_AGE": None,
+    "OPTIONS": {**conninfo_to_dict(_config.database_url)} if _config.on_postgres else {},
+}
+_POSTGRES["NAME"] = _POSTGRES["OPTIONS"].pop("dbname", "")
 DATABASES = {
-    "default": {
+    "default": _POSTGRES
+    if _config.on_postgres
+    else {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": f"{_config.database_path.as_uri()}?mode=ro",
+        "NAME": f"file:{_config.database_path}?mode=ro",
         "CONN_MAX_AGE": None,  # one connection for as long as the process lives
         "OPTIONS": {
             "uri": True,

@@ -38,6 +38,8 @@ def setup(config: Config) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=_LEVELS["warning"], stream=target, format="%(levelname)s %(name)s: %(message)s")
+    # A pool tells of each lost connection; that the copy is ejected and taken back is told once, by us.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 def require_target(path: str) -> None:

@@ -23,6 +23,7 @@ from matinee.storage.page_sql import FEW_ROWS, FacetDirectory, Statement
 from matinee.storage.sql import named_queries
 from tests.conformance.catalogues import catalogue_copy
 
+pytestmark = pytest.mark.sqlite_only("its plans; those of PostgreSQL stand in test_postgres_plans.py")
 MANY, TENTH = 20_000, 2_000
 GENRES = {"common": 1, "wide": 2, "rare": 3}
 ORDERS = [Sort(name, descending) for name in SORTS for descending in (True, False)]

@@ -35,7 +35,7 @@ def test_max_body_bytes_is_the_largest_body_that_is_taken(catalogue_home: Path) 
 
 def test_read_timeout_ms_is_when_a_read_is_given_up(small_catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     endless = "WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x), '', 0 FROM n"
-    with Client(configuration.load(home=small_catalogue), read_timeout_ms=20) as client:
+    with Client(configuration.load(home=small_catalogue), read_timeout_ms=100) as client:
         monkeypatch.setitem(client.reader._sql, "genres", endless)
         began_s = time.monotonic()
         given_up = client.get("/v1/genres")
@@ -43,7 +43,7 @@ def test_read_timeout_ms_is_when_a_read_is_given_up(small_catalogue: Path, monke
         next_one = client.get("/v1/movies/1")
 
     assert (given_up.status_code, given_up.headers["retry-after"], next_one.status_code) == (503, "1", 200)
-    assert 0.02 <= took_s < 5
+    assert 0.1 <= took_s < 5
 
 
 def test_import_batch_rows_is_how_many_movies_are_one_transaction(catalogue_home: Path) -> None:
@@ -76,6 +76,6 @@ def test_the_log_goes_to_its_file_and_holds_what_its_settings_say(small_catalogu
     with start_server(small_catalogue, MATINEE_LOG_FILE=str(path), MATINEE_ACCESS_LOG="off") as server:
         server.get("/v1/movies/1")
 
-    assert all(json.loads(line)["event"] == "request" for line in written.splitlines())
+    assert [line for line in written.splitlines() if json.loads(line)["event"] != "request"] == []
     assert path.read_text() == written
     assert "/v1/movies/1" not in server.log.read_text()

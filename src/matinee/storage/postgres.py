@@ -30,6 +30,7 @@ from matinee.storage.sql import Statement
 Connection = psycopg.AsyncConnection[TupleRow]
 
 CONNECT_TIMEOUT_S = 1.0
+_GRACE_S = 0.05  # a server that is well ends a statement by its own time-out, which keeps the connection
 _NAMED_PLACE = re.compile(r"(?<!:):([a-z]\w*)")
 # A snapshot's rows and its position in one statement; where nothing was found, there is one row that says the position alone.
 _WITH_POSITION = "SELECT log_head.position, found.* FROM log_head LEFT JOIN LATERAL ({}) AS found ON TRUE WHERE log_head.id = 1"
@@ -84,6 +85,7 @@ class Server:
         self.name = _name(url)
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._open_connections: set[Connection] = set()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open the pool. Raises: ServerFailed."""
@@ -99,8 +101,11 @@ class Server:
         try:
             await pool.open(wait=True, timeout=CONNECT_TIMEOUT_S)
         except PoolTimeout as error:
-            await pool.close(timeout=0)
+            self._end(pool)
             raise ServerFailed("it takes no connections") from error
+        except BaseException:
+            self._end(pool)  # the watch is stopped in the middle of this
+            raise
         self._pool = pool
 
     def shut(self) -> None:
@@ -110,13 +115,20 @@ class Server:
             cut(connection)
         self._open_connections.clear()
         if pool is not None:
-            _in_background(pool.close(timeout=0))
+            self._end(pool)
+
+    def _end(self, pool: AsyncConnectionPool[Connection]) -> None:
+        """End a pool beside what goes on; nobody waits for its workers."""
+        task = asyncio.ensure_future(pool.close(timeout=0))
+        self._ending.add(task)  # the loop itself keeps no hold of a task
+        task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Give the connections back."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await pool.close(timeout=1)
+            self._end(pool)
+        await asyncio.gather(*self._ending)
 
     def session(self, purpose: str) -> dict[str, Any]:
         """Return what a connection to this server is opened with."""
@@ -154,7 +166,7 @@ class Server:
         except (PoolTimeout, PoolClosed) as error:
             raise ServerFailed("no connection was free in time") from error
         attempt.on(connection)
-        timer = asyncio.get_running_loop().call_later(timeout_s, attempt.cut)
+        timer = asyncio.get_running_loop().call_later(timeout_s + _GRACE_S, attempt.cut)
         try:
             if attempt.was_cut:
                 raise ServerFailed("it did not answer in time")
@@ -241,12 +253,3 @@ def _name(url: str) -> str:
     stated = conninfo_to_dict(url)
     hosts, ports = str(stated.get("host") or "localhost").split(","), str(stated.get("port") or "5432").split(",")
     return ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(hosts))
-
-
-_background: set[asyncio.Task[Any]] = set()
-
-
-def _in_background(work: Any) -> None:
-    task = asyncio.ensure_future(work)
-    _background.add(task)  # the loop itself keeps no hold of a task
-    task.add_done_callback(_background.discard)
