@@ -13,6 +13,7 @@ from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.read.catalogue import Catalogue
 from matinee.storage.reader import Reader
+from matinee.storage.source import Source
 
 
 def setup_django() -> None:
@@ -37,25 +38,32 @@ class Runtime:
         await self.catalogue.close()
 
 
-def build(config: Config) -> Runtime:
-    """Return this process's parts; nothing is opened before the first read."""
+def build(config: Config, source: Source | None = None) -> Runtime:
+    """Return this process's parts; nothing is opened before the first read. Another source than the settings' may be given."""
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
     writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")
-    return Runtime(config, Catalogue(reader(config), signer), writes)
+    return Runtime(config, Catalogue(reader(config, source), signer), writes)
 
 
-def reader(config: Config) -> Reader:
+def reader(config: Config, source: Source | None = None) -> Reader:
     """Return the reader of the engine that the settings name."""
     # What readers count must not be imported before the server has said where several workers count together.
+    from matinee.storage.sql_reader import SqlReader
+
+    return SqlReader(source or source_of(config))
+
+
+def source_of(config: Config) -> Source:
+    """Return where the settings say that statements are sent."""
+    if not config.on_postgres:
+        from matinee.storage.sqlite import SqliteFile
+
+        return SqliteFile(config.database_path, timeout_ms=config.read_timeout_ms)
     from matinee.storage.copies import Copy
     from matinee.storage.followers import Followers, ReadRules
     from matinee.storage.postgres import Server, ServerOptions
-    from matinee.storage.sql_reader import SqlReader
-    from matinee.storage.sqlite import sqlite_reader
 
-    if not config.on_postgres:
-        return sqlite_reader(config.database_path, timeout_ms=config.read_timeout_ms)
     rules = ReadRules(
         timeout_s=config.read_timeout_ms / 1000,
         hedge_s=config.hedge_ms / 1000,
@@ -69,4 +77,4 @@ def reader(config: Config) -> Reader:
     for_leader = replace(options, pool_size=config.leader_pool_size) if config.follower_urls else options
     leader = Copy(Server(config.database_url, for_leader, "leader"), "leader")
     followers = [Copy(Server(url, options, "follower"), "follower") for url in config.follower_urls]
-    return SqlReader(Followers(leader, followers, rules))
+    return Followers(leader, followers, rules)

@@ -26,7 +26,8 @@ def test_every_statement_in_the_files_of_an_engine_is_read_once(engine: Engine) 
 
 
 def test_every_engine_answers_the_same_questions() -> None:
-    watch = set(re.findall(r"^-- name: (\S+)", FILES["postgresql/watch.sql"], re.MULTILINE))
+    about_servers = FILES["postgresql/watch.sql"] + FILES["postgresql/report.sql"]
+    watch = set(re.findall(r"^-- name: (\S+)", about_servers, re.MULTILINE))
 
     assert named_queries("sqlite").keys() == named_queries("postgresql").keys() - watch
 

@@ -24,7 +24,7 @@ def get(
     from matinee.http.app import build
 
     front = build(dataclasses.replace(config, access_log=False))
-    status, answered, body = asyncio.run(_request(front, path))
+    status, answered, body = asyncio.run(request(front, path))
     if headers:
         typer.echo(f"HTTP/1.1 {status}")
         for name, value in answered:
@@ -34,7 +34,8 @@ def get(
     raise typer.Exit(1 if status >= 400 else 0)
 
 
-async def _request(front: Any, address: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+async def request(front: Any, address: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of one GET of an application in this process."""
     path, _, query = address.partition("?")
     path = path if path.startswith("/") else f"/{path}"
     scope = {

@@ -17,11 +17,12 @@ from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
 from matinee.http.movie_route import MovieRoute
+from matinee.storage.source import Source
 
 
-def api(config: Config) -> Litestar:
+def api(config: Config, source: Source | None = None) -> Litestar:
     """Return the API as a Litestar application; Django has been set up before."""
-    runtime = runtime_module.build(config)
+    runtime = runtime_module.build(config, source)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -41,9 +42,9 @@ def api(config: Config) -> Litestar:
     return app
 
 
-def build(config: Config) -> Front:
-    """Return the whole service as one ASGI application."""
-    application = api(config)
+def build(config: Config, source: Source | None = None) -> Front:
+    """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
+    application = api(config, source)
     return Front(application, MovieRoute(application.state.runtime), _django(), config, _methods(application))
 
 

@@ -88,6 +88,11 @@ class Followers:
         async for row in copy.server.stream(statement):
             yield row
 
+    async def plan(self, statement: Statement) -> tuple[str, list[str]]:
+        """Return the copy that would serve a statement now, and its plan there, run for real."""
+        copy = self._pick(Demand(), []) or self._leader
+        return copy.name, await copy.server.plan(statement)
+
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy."""
         now_s = time.monotonic()

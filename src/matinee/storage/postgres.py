@@ -118,8 +118,8 @@ class Server:
             self._end(pool)
 
     def _end(self, pool: AsyncConnectionPool[Connection]) -> None:
-        """End a pool beside what goes on; nobody waits for its workers."""
-        task = asyncio.ensure_future(pool.close(timeout=0))
+        """End a pool beside what goes on."""
+        task = asyncio.ensure_future(pool.close(timeout=CONNECT_TIMEOUT_S))
         self._ending.add(task)  # the loop itself keeps no hold of a task
         task.add_done_callback(self._ending.discard)
 
@@ -187,6 +187,17 @@ class Server:
             raise NoReaderAvailable("The catalogue is empty of its log; run `matinee migrate` on the leader.")
         found = rows if len(rows) > 1 or rows[0][1] is not None else []
         return rows[0][0], [row[1:] for row in found]
+
+    async def plan(self, statement: Statement) -> list[str]:
+        """Return the lines of a statement's plan, which is run for real and measured."""
+        try:
+            async with await psycopg.AsyncConnection.connect(self.url, **self.session("explain")) as connection:
+                await self._configure(connection)
+                how = f"EXPLAIN (ANALYZE, BUFFERS) {plain_text(statement.text)}"
+                cursor = await connection.execute(how, statement.values, prepare=False)
+                return [str(row[0]) for row in await cursor.fetchall()]
+        except psycopg.Error as error:
+            raise NoReaderAvailable(f"{self.name} cannot explain this ({_one_line(error)}).") from error
 
     async def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement over a connection of its own; the server's time-out does not count here."""

@@ -25,4 +25,10 @@ VISIBLE_S = Histogram(
     ("copy",),
     buckets=_BUCKETS_S,
 )
+STATEMENT_S = Histogram(
+    "matinee_statement_seconds",
+    "Time to answer a named statement, second tries and waits for a position included.",
+    ("name",),
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
 READ_STALENESS_S = Histogram("matinee_read_staleness_seconds", "Staleness of what was answered.", buckets=_BUCKETS_S)

@@ -24,7 +24,10 @@ class Source(Protocol):
     """Where statements are sent."""
 
     engine: Engine
-    statements: int
+
+    @property
+    def statements(self) -> int:
+        """Return how many statements have been sent."""
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, from a copy that is as fresh as demanded.
@@ -40,6 +43,9 @@ class Source(Protocol):
 
     def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement, all of one snapshot."""
+
+    async def plan(self, statement: Statement) -> tuple[str, list[str]]:
+        """Return where a statement is served, and the lines of its plan there; for the command line."""
 
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy, as /readyz shows it; empty for one that is a file."""

@@ -24,6 +24,7 @@ from matinee.storage.page_sql import (
     search_statement,
     titles_statement,
 )
+from matinee.storage.read_metrics import STATEMENT_S
 from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, PersonRow
 from matinee.storage.source import Source
 from matinee.storage.sql import Statement, named_queries
@@ -160,7 +161,8 @@ class SqlReader:
     async def _run(self, statement: Statement | None) -> list[Any]:
         if statement is None:
             return []
-        rows, as_of = await self._source.rows(statement, self._demand)
+        with STATEMENT_S.labels(statement.name).time():
+            rows, as_of = await self._source.rows(statement, self._demand)
         self.as_of = as_of if self.as_of is None else self.as_of.joined(as_of)
         return rows
 

@@ -64,6 +64,11 @@ class SqliteFile:
         except sqlite3.Error as error:
             raise _unreadable(error) from error
 
+    async def plan(self, statement: Statement) -> tuple[str, list[str]]:
+        """Return the file and the plan that SQLite makes, without running it."""
+        rows = self._execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.values)
+        return str(self._path), [str(row[3]) for row in rows]
+
     def status(self) -> list[dict[str, Any]]:
         """Return nothing: there is one file, and it is there or not."""
         return []
