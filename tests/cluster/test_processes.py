@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -109,7 +108,7 @@ def test_the_state_file_is_for_its_owner_alone_and_one_that_is_torn_is_told(tmp_
     with pytest.raises(OperatorError, match="cannot be read"):
         cluster_file.load(tmp_path)
 
-    assert (mode, os.listdir(tmp_path)) == (0o600, ["cluster.json"])
+    assert (mode, [path.name for path in tmp_path.iterdir()]) == (0o600, ["cluster.json"])
 
 
 def test_two_commands_do_not_change_a_cluster_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

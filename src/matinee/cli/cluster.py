@@ -1,147 +1,68 @@
-"""`cluster`: a leader, followers and servers on this machine, from one command; and the faults to try on them."""
+"""`cluster`: a leader, followers and servers on this machine, from one command; and the faults to try on them.
+
+How a cluster looks is shown by cluster_status.py, how it comes up is cluster_up.py.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from matinee import config as configuration
+from matinee.cli import cluster_status
+from matinee.cli.cluster_up import Wanted, raise_up, tell_server
 from matinee.cli.home import prepare_home
 from matinee.cli.output import Json, as_json, table, tell
-from matinee.config import Config
+from matinee.config import Config, without_password
 from matinee.errors import OperatorError
-from matinee.ops import cluster as clusters
-from matinee.ops.cluster import Cluster, DatabaseNode
-from matinee.ops.processes import tail
+from matinee.ops import cluster_file
+from matinee.ops.cluster import Cluster, DatabaseNode, Node
+from matinee.ops.processes import happens, tail
+from matinee.ops.service import ServerNode
 
 Name = Annotated[str, typer.Argument(help="The node's name, as `matinee cluster status` shows it.")]
-_MATINEE = [sys.executable, "-c", "from matinee.cli.main import main; main()"]
+_SIGNAL_WITHIN_S = 5.0
 
 
 def up(
-    followers: Annotated[int, typer.Option(min=0, max=9, help="Streaming followers, which answer all reads.")] = 2,
-    servers: Annotated[int, typer.Option(min=0, max=16, help="Servers.")] = 1,
+    followers: Annotated[
+        int | None, typer.Option(min=0, max=9, help="Streaming followers; 2 if not said, or as many as there are.")
+    ] = None,
+    servers: Annotated[int | None, typer.Option(min=0, max=16, help="Servers; 1 if not said, or as many as there are.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the first server; else a free one.")] = None,
     sample: Annotated[bool, typer.Option(help="Load the sample catalogue into an empty one.")] = True,
 ) -> None:
     """Make a leader, followers and servers on loopback, load the sample, and serve. Safe to run again."""
     config = prepare_home(configuration.load())
     home = _home(config)
-    with clusters.alone(home):
-        cluster = clusters.load(home) or clusters.new(home)
+    with cluster_file.alone(home):
+        cluster = cluster_file.load(home) or cluster_file.new(home)
         try:
-            _raise_up(cluster, config, followers, servers, port, sample=sample)
-        except OperatorError:
-            tell("The cluster did not come up; what was started is ended.")
-            cluster.end()
+            raise_up(cluster, config, Wanted(followers, servers, port, sample))
+        except BaseException:  # an interruption too must leave nothing behind that was begun
+            if cluster.started:
+                tell("The cluster did not come up; what this command started is being ended.")
+            cluster.undo()
             raise
-        _show(cluster)
+    cluster_status.show(cluster_status.look(cluster), cluster_status.PLACES)
+    _say_what_is_next(cluster)
+
+
+def _say_what_is_next(cluster: Cluster) -> None:
+    for server in cluster.servers[:1]:
+        tell(f"API {server.address}/v1/movies, docs {server.address}/docs, admin {server.address}/admin/")
+    tell(f"Data and logs are in {cluster.data}" + (f" and {cluster.home}." if cluster.data != cluster.home else "."))
     tell("`matinee cluster status` looks at it, `matinee cluster kill follower-1` breaks it, `matinee cluster down` ends it.")
 
 
-def _raise_up(cluster: Cluster, config: Config, followers: int, servers: int, port: int | None, *, sample: bool) -> None:
-    for node in cluster.databases:
-        if node.state() == "dead":
-            tell(f"Starting {node.name} ...")
-            node.start()
-            cluster.save()
-    if not cluster.databases:
-        tell("Making the leader ...")
-        cluster.add_leader()
-    _matinee(cluster, config, "migrate")
-    cluster.set_passwords()
-    if sample and cluster.is_empty():
-        _matinee(cluster, config, "sample")
-    if not cluster.servers:
-        _matinee(cluster, config, "user", "create-admin", "--if-missing")
-    while len(cluster.followers) < followers:
-        tell(f"Making follower-{len(cluster.followers) + 1} ...")
-        cluster.add_follower()
-    for server in cluster.servers:
-        if server.state() == "dead":
-            tell(f"Starting {server.name} ...")
-            server.environment = _environment(cluster, config)
-            server.start()
-            cluster.save()
-    while len(cluster.servers) < servers:
-        tell(f"Starting server-{len(cluster.servers) + 1} ...")
-        cluster.add_server([*_MATINEE, "serve"], _environment(cluster, config), None if cluster.servers else port)
-
-
-def _environment(cluster: Cluster, config: Config) -> dict[str, str]:
-    return {
-        "MATINEE_HOME": str(config.home),
-        "DATABASE_URL": cluster.writer_url(),
-        "DATABASE_FOLLOWER_URLS": ",".join(cluster.reader_urls()),
-    }
-
-
-def _matinee(cluster: Cluster, config: Config, *words: str) -> None:
-    """Run another command as the catalogue's owner; it speaks for itself."""
-    environment = os.environ | {
-        "MATINEE_HOME": str(config.home),
-        "DATABASE_URL": cluster.owner_url(),
-        "DATABASE_FOLLOWER_URLS": "",
-    }
-    done = subprocess.run([*_MATINEE, *words], env=environment, stdout=sys.stderr, check=False)  # noqa: S603  our own words
-    if done.returncode:
-        raise OperatorError(f"`matinee {' '.join(words)}` failed on the leader (exit code {done.returncode}).")
-
-
-def status(as_json_: Json = False) -> None:
-    """Show every node: role, state, lag, position, and what the server thinks of it; exit code 1 when one does not run."""
-    cluster = _load()
-    rows = _rows(cluster)
-    if as_json_:
-        as_json(rows)
-    else:
-        _print(rows)
-    raise typer.Exit(0 if all(row["state"] == "running" for row in rows) else 1)
-
-
-def kill(name: Name) -> None:
-    """Kill a node with -9, with everything below it."""
-    _signal(name, signal.SIGKILL, "killed")
-
-
-def stop(name: Name) -> None:
-    """Freeze a node (SIGSTOP): it accepts connections and never answers."""
-    _signal(name, signal.SIGSTOP, "frozen")
-
-
-def cont(name: Name) -> None:
-    """Let a frozen node go on (SIGCONT)."""
-    _signal(name, signal.SIGCONT, "going on")
-
-
-def start(name: Name) -> None:
-    """Start a node that does not run."""
-    with clusters.alone(_home(configuration.load())):
-        cluster = _load()
-        node = cluster.node(name)
-        if node.state() != "dead":
-            raise OperatorError(f"{name} is {node.state()}; nothing was done.")
-        node.start()
-        cluster.save()
-    tell(f"{name} runs.")
-
-
-def logs(name: Name) -> None:
-    """Print the end of a node's log."""
-    node = _load().node(name)
-    typer.echo(tail(node.log))
-
-
-def down(delete: Annotated[bool, typer.Option("--delete", help="Delete the data too.")] = False) -> None:
+def down(delete: Annotated[bool, typer.Option("--delete", help="Delete the catalogue and all data too.")] = False) -> None:
     """End everything that the cluster runs; the data stays."""
-    with clusters.alone(_home(configuration.load())):
-        cluster = _load()
+    with _alone() as (_, cluster):
         if delete:
             cluster.delete()
         else:
@@ -153,57 +74,132 @@ def down(delete: Annotated[bool, typer.Option("--delete", help="Delete the data 
     )
 
 
-def _signal(name: str, number: signal.Signals, done: str) -> None:
-    node = _load().node(name)
-    if node.state() == "dead":
-        raise OperatorError(f"{name} does not run; start it with `matinee cluster start {name}`.")
-    node.send(number)
-    tell(f"{name} is {done}.")
+def status(as_json_: Json = False) -> None:
+    """Show every node: role, state, lag, position, and what the server thinks of it; exit code 1 when one is not well."""
+    rows = cluster_status.look(_load(configuration.load()))
+    if as_json_:
+        as_json(rows)
+    else:
+        cluster_status.show(rows, cluster_status.HEALTH)
+    raise typer.Exit(0 if all(cluster_status.is_well(row) for row in rows) else 1)
+
+
+def kill(name: Name) -> None:
+    """Kill a node with -9, with everything below it."""
+    _signal(name, signal.SIGKILL, "dead")
+
+
+def stop(name: Name) -> None:
+    """Freeze a node (SIGSTOP): it accepts connections and never answers."""
+    _signal(name, signal.SIGSTOP, "stopped")
+
+
+def cont(name: Name) -> None:
+    """Let a frozen node go on (SIGCONT)."""
+    _signal(name, signal.SIGCONT, "running")
+
+
+def _signal(name: str, number: signal.Signals, expected: str) -> None:
+    with _alone() as (_, cluster):
+        node = cluster.node(name)
+        if node.state() == "dead":
+            raise OperatorError(f"{name} does not run; start it with `matinee cluster start {name}`.")
+        node.send(number)
+        if not happens(lambda: node.state() == expected, _SIGNAL_WITHIN_S):
+            raise OperatorError(
+                f"{name} is {node.state()}, although it was sent {number.name}; see `matinee cluster logs {name}`."
+            )
+    tell(f"{name} is {expected}.{_remedy(name, expected)}")
+
+
+def _remedy(name: str, state: str) -> str:
+    command = {"dead": "start", "stopped": "cont"}.get(state)
+    return f" `matinee cluster {command} {name}` brings it back." if command else ""
+
+
+def start(name: Name) -> None:
+    """Start a node that does not run."""
+    with _alone() as (config, cluster):
+        node = cluster.node(name)
+        if node.state() != "dead":
+            hint = f"; `matinee cluster cont {name}` lets it go on" if node.state() == "stopped" else ""
+            raise OperatorError(f"{name} is {node.state()} already{hint}. Nothing was done.")
+        if isinstance(node, ServerNode):
+            tell_server(cluster, config, node)
+        _start_or_undo(cluster, node)
+    tell(f"{name} runs.")
+
+
+def rebuild(name: Name) -> None:
+    """Make a follower anew from the leader, as one whose replication slot was lost needs it; its old data is deleted."""
+    with _alone() as (_, cluster):
+        node = cluster.node(name)
+        if not isinstance(node, DatabaseNode) or node.role != "follower":
+            raise OperatorError(f"{name} is no follower; only what follows the leader can be made from it.")
+        if cluster.leader.state() != "running":
+            raise OperatorError("The leader does not run, and nothing can be made from it: `matinee cluster start leader`.")
+        cluster.rebuild(node)
+    tell(f"{name} was made anew and runs.")
+
+
+def _start_or_undo(cluster: Cluster, node: Node) -> None:
+    try:
+        cluster.start(node)
+    except BaseException:
+        node.end()
+        cluster.save()
+        raise
+
+
+def url(
+    name: Annotated[str | None, typer.Argument(help="The node's name; without one, every node's.")] = None,
+    passwords: Annotated[bool, typer.Option("--passwords", help="Show the passwords too.")] = False,
+    owner: Annotated[bool, typer.Option("--owner", help="As the owner of the tables, who migrates.")] = False,
+    as_json_: Json = False,
+) -> None:
+    """Print where a node is reached: of PostgreSQL the leader as the role that writes, a follower as the one that reads."""
+    cluster = _load(configuration.load())
+    nodes = [cluster.node(name)] if name else cluster.nodes
+    found = {node.name: _url(cluster, node, owner=owner) for node in nodes}
+    shown = found if passwords else {key: without_password(value) for key, value in found.items()}
+    if as_json_:
+        as_json(shown)
+    elif name:
+        typer.echo(shown[name])
+    else:
+        table(("name", "url"), list(shown.items()))
+
+
+def _url(cluster: Cluster, node: Node, *, owner: bool) -> str:
+    if isinstance(node, ServerNode):
+        return node.address
+    if owner:
+        return cluster.owner_url(node)
+    return cluster.writer_url() if node.role == "leader" else cluster.reader_url(node)
+
+
+def logs(name: Name) -> None:
+    """Print the end of a node's log."""
+    node = _load(configuration.load()).node(name)
+    tell(f"The end of {node.log}:")
+    typer.echo(tail(node.log))
 
 
 def _home(config: Config) -> Path:
     return config.home / "cluster"
 
 
-def _load() -> Cluster:
-    cluster = clusters.load(_home(configuration.load()))
-    if cluster is None:
-        raise OperatorError("There is no cluster in this MATINEE_HOME; make one with `matinee cluster up`.")
+@contextmanager
+def _alone() -> Iterator[tuple[Config, Cluster]]:
+    """Yield the cluster to a command that changes it. Raises: OperatorError."""
+    config = configuration.load()
+    _load(config)  # where there is no cluster, no folder is made either
+    with cluster_file.alone(_home(config)):
+        yield config, _load(config)
+
+
+def _load(config: Config) -> Cluster:
+    cluster = cluster_file.load(_home(config))
+    if cluster is None or not cluster.nodes:
+        raise OperatorError(f"There is no cluster in {config.home}; make one with `matinee cluster up`, or set MATINEE_HOME.")
     return cluster
-
-
-def _rows(cluster: Cluster) -> list[dict[str, Any]]:
-    """Return a line for each node: what the processes say, what PostgreSQL says, and what the first ready server says."""
-    said = clusters.replication(cluster)
-    views = [view for server in cluster.servers if (view := server.readiness()) is not None]
-    seen = {line["name"]: line for view in views[:1] for line in view["dependencies"]}
-    rows = []
-    for node in cluster.nodes:
-        row: dict[str, Any] = {
-            "name": node.name,
-            "role": node.role,
-            "state": node.state(),
-            "pid": node.process.pid if node.process else None,
-            "address": node.address,
-            "log": str(node.log),
-        }
-        if isinstance(node, DatabaseNode):
-            row |= {"position": None, "lag_bytes": None, "lag_s": None} | said.get(node.name, {})
-            row["seen_by_server"] = seen.get(node.address)
-        rows.append(row)
-    return rows
-
-
-def _show(cluster: Cluster) -> None:
-    _print(_rows(cluster))
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    columns = ("name", "role", "state", "pid", "address", "position", "lag_bytes", "lag_s", "reads", "in_flight", "health")
-    lines = []
-    for row in rows:
-        seen = row.get("seen_by_server") or {}
-        health = seen.get("status", "") + (f" ({seen['reason']})" if seen.get("reason") else "")
-        shown = row | {"reads": seen.get("reads"), "in_flight": seen.get("in_flight"), "health": health}
-        lines.append(["" if shown.get(column) is None else shown[column] for column in columns])
-    table(columns, lines)

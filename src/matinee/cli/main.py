@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from matinee import __version__
-from matinee.cli import catalogue, cluster, health, keys, requests, server, settings, users
+from matinee.cli import catalogue, cluster, health, keys, requests, server, settings, sql, users
 from matinee.cli.output import complain
 from matinee.errors import MatineeError
 
@@ -24,6 +24,7 @@ exports = typer.Typer(help="Write the catalogue out.", no_args_is_help=True)
 user_app = typer.Typer(help="The people who may sign in to the admin.", no_args_is_help=True)
 key_app = typer.Typer(help="The keys of programs that use the API.", no_args_is_help=True)
 cluster_app = typer.Typer(help="A leader, followers and servers on this machine, and faults to try.", no_args_is_help=True)
+sql_app = typer.Typer(help="The statements that are sent, their plans, and what the database counts.", no_args_is_help=True)
 config_app = typer.Typer(help="The settings and where each one comes from.", no_args_is_help=True)
 
 
@@ -61,6 +62,10 @@ app.add_typer(config_app, name="config")
 config_app.command("show")(settings.show)
 config_app.command("check")(settings.check)
 app.command()(health.doctor)
+app.command()(sql.status)
+app.add_typer(sql_app, name="sql")
+sql_app.command()(sql.report)
+sql_app.command()(sql.explain)
 app.add_typer(cluster_app, name="cluster")
 for command in (
     cluster.up,
@@ -69,6 +74,8 @@ for command in (
     cluster.stop,
     cluster.cont,
     cluster.start,
+    cluster.rebuild,
+    cluster.url,
     cluster.logs,
     cluster.down,
 ):

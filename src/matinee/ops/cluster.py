@@ -1,92 +1,37 @@
-"""A cluster on loopback: PostgreSQL's leader and followers and the servers that read from them, as one state file.
+"""A cluster on loopback: PostgreSQL's leader and followers and the servers that read from them.
 
-Called by cli/cluster.py. Commands follow one another in processes of their own, so everything that one must know of what
-another started stands in the state file: names, ports, passwords, and each process by its id and the moment it was started.
+Called by cli/cluster.py. Invariant: the state file (cluster_file.py) knows of a process before it is waited for, and of a
+folder before anything is written there, so that whatever breaks off, the next command finds it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import fcntl
-import json
-import os
 import secrets
+import shutil
 import signal
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import psycopg
-from psycopg import sql
 
 from matinee.errors import OperatorError
 from matinee.ops.postgres import PostgresNode, reachable_folder
-from matinee.ops.processes import Started, free_port, happens, start, tail
+from matinee.ops.processes import Started, free_port
+from matinee.ops.service import ServerNode
 
 DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
-_SERVER_READY_S = 60.0
-_ANSWER_WITHIN_S = 2.0
-
-
-@dataclass
-class ServerNode:
-    """A server of ours: its command and environment, and the process that runs it."""
-
-    name: str
-    port: int
-    log: Path
-    command: list[str]
-    environment: dict[str, str]
-    process: Started | None = None
-    role: str = "server"
-
-    @property
-    def address(self) -> str:
-        """Return the server's URL."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start the server and wait until it is ready. Raises: OperatorError."""
-        self.process = process = start(self.command, self.log, os.environ | self.environment)
-        happens(lambda: self.readiness() is not None or process.state() == "dead", _SERVER_READY_S)
-        if self.readiness() is None:
-            raise OperatorError(f"{self.name} is not ready; the end of {self.log}:\n{tail(self.log)}")
-
-    def readiness(self) -> dict[str, Any] | None:
-        """Return what /readyz says while it says that requests may come; None otherwise."""
-        try:
-            with urllib.request.urlopen(f"{self.address}/readyz", timeout=_ANSWER_WITHIN_S) as answer:  # noqa: S310  our own
-                found: dict[str, Any] = json.load(answer)
-                return found
-        except (OSError, urllib.error.HTTPError, ValueError):
-            return None
-
-    def state(self) -> str:
-        """Return "running", "stopped" or "dead"."""
-        return self.process.state() if self.process else "dead"
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the server and its workers."""
-        if self.process is not None:
-            self.process.send(number)
-
-    def end(self) -> None:
-        """End the server; it finishes what it has."""
-        if self.process is not None:
-            self.process.end(within_s=35.0)
+_CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
 
 
 @dataclass
 class DatabaseNode:
-    """An instance of PostgreSQL with its role in the cluster."""
+    """An instance of PostgreSQL with its role in the cluster. One that is not `is_made` holds half of something."""
 
     postgres: PostgresNode
     role: str
+    is_made: bool = True
 
     @property
     def name(self) -> str:
@@ -113,9 +58,9 @@ class DatabaseNode:
         """Return where the instance listens."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start the instance. Raises: OperatorError."""
-        self.postgres.start()
+    def start(self, keep: Callable[[], None] = lambda: None) -> None:
+        """Start the instance; `keep` is called when it is a process. Raises: OperatorError."""
+        self.postgres.start(keep)
 
     def state(self) -> str:
         """Return "running", "stopped" or "dead"."""
@@ -130,18 +75,27 @@ class DatabaseNode:
         self.postgres.end()
 
 
+# A further kind of node needs what these two have in common, and its lines in cluster_file.py.
 Node = ServerNode | DatabaseNode
 
 
 @dataclass
 class Cluster:
-    """The nodes and passwords of one cluster, as they stand in its state file."""
+    """The nodes and passwords of one cluster, and how many of each were wanted.
+
+    `started` are the nodes that this command has started, `added` the servers that there were not before; neither is kept.
+    """
 
     home: Path
     data: Path
     passwords: dict[str, str]
     databases: list[DatabaseNode] = field(default_factory=list)
     servers: list[ServerNode] = field(default_factory=list)
+    wanted: dict[str, int] = field(default_factory=dict)
+    sample_is_loading: bool = False
+    started: list[Node] = field(default_factory=list)
+    added: list[ServerNode] = field(default_factory=list)
+    keep: Callable[[Cluster], None] = lambda _: None
 
     @property
     def nodes(self) -> list[Node]:
@@ -163,72 +117,119 @@ class Cluster:
 
     def node(self, name: str) -> Node:
         """Return a node by name. Raises: OperatorError with the names that there are."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
         names = [node.name for node in self.nodes]
+        if name in names:
+            return self.nodes[names.index(name)]
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}."
-        raise OperatorError(f"There is no node {name!r}; {hint}")
+        hint = f"did you mean {near[0]}? The" if near else "the"
+        raise OperatorError(f"There is no node {name!r}; {hint} nodes are {', '.join(names) or 'none'}.")
+
+    def save(self) -> None:
+        """Write the state file."""
+        self.keep(self)
 
     def writer_url(self) -> str:
         """Return the leader's address for the role that writes."""
         return self.leader.postgres.url(DATABASE, "matinee_writer", self.passwords["matinee_writer"])
 
-    def owner_url(self) -> str:
-        """Return the leader's address for the owner, who migrates."""
-        return self.leader.postgres.url(DATABASE)
+    def owner_url(self, node: DatabaseNode | None = None) -> str:
+        """Return an instance's address, the leader's if none is said, for the owner, who migrates."""
+        return (node or self.leader).postgres.url(DATABASE)
 
-    def reader_urls(self) -> list[str]:
-        """Return the followers' addresses for the role that cannot write."""
-        return [node.postgres.url(DATABASE, "matinee_reader", self.passwords["matinee_reader"]) for node in self.followers]
+    def reader_url(self, node: DatabaseNode) -> str:
+        """Return an instance's address for the role that cannot write."""
+        return node.postgres.url(DATABASE, "matinee_reader", self.passwords["matinee_reader"])
+
+    def start(self, node: Node) -> None:
+        """Start a node. Raises: OperatorError."""
+        self.started.append(node)
+        node.start(self.save)
+        self.save()
 
     def add_leader(self) -> None:
-        """Make the leader and start it, with an empty database of ours."""
-        self._add("leader", "leader").postgres.create()
-        self.leader.start()
-        self.save()
-        with _connect(self.leader.postgres.url()) as session:
-            session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        """Make the leader and start it, with an empty database of ours. Raises: OperatorError."""
+        node = self._add("leader", "leader")
+        node.postgres.create()
+        self.start(node)
+        node.postgres.ask(f"CREATE DATABASE {DATABASE}", within_s=_CHANGE_WITHIN_S)
+        self._is_made(node)
 
     def set_passwords(self) -> None:
-        """Give the roles, which a migration has made, the passwords of this cluster."""
-        with _connect(self.owner_url()) as session:
-            for role in ROLES:
-                change = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(self.passwords[role]))
-                session.execute(change)
+        """Give the roles, which a migration has made, the passwords of this cluster. Raises: OperatorError."""
+        # The passwords are of letters, digits, - and _: new() made them.
+        statements = [f"ALTER ROLE {role} PASSWORD '{self.passwords[role]}';" for role in ROLES]
+        self.leader.postgres.ask("\n".join(statements))
+
+    def count_statements(self) -> None:
+        """Let the leader count statements, where the extension is installed; the followers get its view with the rest."""
+        with contextlib.suppress(OperatorError):
+            self.leader.postgres.ask("CREATE EXTENSION IF NOT EXISTS pg_stat_statements", DATABASE)
 
     def is_empty(self) -> bool:
-        """Return whether the catalogue has no movie."""
-        with _connect(self.owner_url()) as session:
-            row = session.execute("SELECT NOT EXISTS (SELECT 1 FROM movie_document)").fetchone()
-        return bool(row and row[0])
+        """Return whether the catalogue has no movie. Raises: OperatorError."""
+        return self.leader.postgres.ask("SELECT NOT EXISTS (SELECT 1 FROM movie_document)", DATABASE) == "t"
 
     def add_follower(self) -> None:
-        """Make a streaming follower and start it."""
-        node = self._add(f"follower-{len(self.followers) + 1}", "follower")
-        node.postgres.follow(self.leader.postgres)
-        node.start()
+        """Make a streaming follower and start it. Raises: OperatorError."""
+        self._make_follower(self._add(f"follower-{len(self.followers) + 1}", "follower"))
+
+    def rebuild(self, node: DatabaseNode) -> None:
+        """Make a follower anew from the leader. Raises: OperatorError."""
+        node.postgres.delete()
+        node.is_made = False
         self.save()
+        self._make_follower(node)
+
+    def _make_follower(self, node: DatabaseNode) -> None:
+        node.postgres.follow(self.leader.postgres)
+        self.start(node)
+        self._is_made(node)
 
     def add_server(self, command: list[str], environment: dict[str, str], port: int | None) -> None:
-        """Start a server on a port, a free one when none is said."""
-        name, chosen = f"server-{len(self.servers) + 1}", port or free_port()
+        """Start a server on a port, a free one when none is said. Raises: OperatorError."""
+        name, chosen = f"server-{len(self.servers) + 1}", port or self._free_port()
         log = self.home / f"{name}.log"
-        self.servers.append(ServerNode(name, chosen, log, [*command, "--port", str(chosen)], environment))
-        self.servers[-1].start()
-        self.save()
+        server = ServerNode(name, chosen, log, [*command, "--port", str(chosen)], environment)
+        self.servers.append(server)
+        self.added.append(server)
+        self.start(server)
 
     def _add(self, name: str, role: str) -> DatabaseNode:
         password = self.passwords["postgres"]
-        node = DatabaseNode(PostgresNode(name, self.data / name, free_port(), password), role)
+        node = DatabaseNode(PostgresNode(name, self.data / name, self._free_port(), password), role, is_made=False)
         self.databases.append(node)
+        self.save()
         return node
 
+    def _is_made(self, node: DatabaseNode) -> None:
+        node.is_made = True
+        self.save()
+
+    def _free_port(self) -> int:
+        return free_port([node.port for node in self.nodes])
+
+    def drop_unmade(self) -> list[str]:
+        """Delete the instances whose making broke off, to be made again, and return their names."""
+        unmade = [node for node in self.databases if not node.is_made]
+        for node in unmade:
+            node.postgres.delete()
+        self.databases = [node for node in self.databases if node.is_made]
+        self.save()
+        return [node.name for node in unmade]
+
+    def undo(self) -> None:
+        """End what this command has started, and forget the servers that it has added: their ports may have been the fault."""
+        for node in reversed(self.started):
+            node.end()
+        self.servers = [node for node in self.servers if node not in self.added]
+        self.save()
+
     def end(self) -> None:
-        """End everything, the servers first."""
+        """End everything, the servers first. Raises: OperatorError when a process does not even end by kill -9."""
         for node in reversed(self.nodes):
             node.end()
+            if node.process is not None and node.state() != "dead":
+                raise OperatorError(f"{node.name} (process {node.process.pid}) does not end; see {node.log}, then try again.")
         self.save()
 
     def delete(self) -> None:
@@ -236,111 +237,13 @@ class Cluster:
         self.end()
         for node in self.databases:
             node.postgres.delete()
-        for path in self.home.glob("*"):
-            path.unlink()
-
-    def save(self) -> None:
-        """Write the state file, whole or not at all."""
-        state = {
-            "data": str(self.data),
-            "passwords": self.passwords,
-            "databases": [
-                {"name": node.name, "role": node.role, "port": node.port, "process": _plain(node.process)}
-                for node in self.databases
-            ],
-            "servers": [
-                {
-                    "name": node.name,
-                    "port": node.port,
-                    "command": node.command,
-                    "environment": node.environment,
-                    "process": _plain(node.process),
-                }
-                for node in self.servers
-            ],
-        }
-        draft = self.home / f".state.{os.getpid()}"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # it holds passwords
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(state, file, indent=1)
-        draft.replace(_state_path(self.home))
+        if self.data != self.home:
+            with contextlib.suppress(OSError):
+                self.data.rmdir()  # it was made for these instances; if anything else lies in it, it stays
+        shutil.rmtree(self.home)
 
 
-def new(home: Path) -> Cluster:
+def new(home: Path, keep: Callable[[Cluster], None]) -> Cluster:
     """Return a cluster without nodes, with passwords of its own."""
     passwords = {role: secrets.token_urlsafe(24) for role in ("postgres", *ROLES)}
-    return Cluster(home, reachable_folder(home), passwords)
-
-
-def load(home: Path) -> Cluster | None:
-    """Return the cluster of a folder as its state file says; None when none was made. Raises: OperatorError."""
-    try:
-        state = json.loads(_state_path(home).read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise OperatorError(
-            f"{_state_path(home)} cannot be read ({error}); `matinee cluster down` cannot end what it names."
-        ) from error
-    cluster = Cluster(home, Path(state["data"]), state["passwords"])
-    for item in state["databases"]:
-        name, port = item["name"], item["port"]
-        node = PostgresNode(name, cluster.data / name, port, cluster.passwords["postgres"], process=_started(item["process"]))
-        cluster.databases.append(DatabaseNode(node, item["role"]))
-    for item in state["servers"]:
-        process = _started(item.pop("process"))
-        cluster.servers.append(ServerNode(log=home / f"{item['name']}.log", process=process, **item))
-    return cluster
-
-
-@contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Refuse to work on a cluster that another command works on. Raises: OperatorError."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OperatorError("Another `matinee cluster` command works on this cluster; wait for it.") from error
-        yield
-
-
-def replication(cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Return what each running instance says: its position, and as the leader sees it, each follower's lag. Raises nothing."""
-    found: dict[str, dict[str, Any]] = {}
-    for node in cluster.databases:
-        if node.state() != "running":
-            continue
-        try:
-            with _connect(node.postgres.url(DATABASE)) as session:
-                row = session.execute("SELECT position FROM log_head").fetchone()
-                found.setdefault(node.name, {})["position"] = row[0] if row else None
-                lags = session.execute(_LAGS).fetchall() if node.role == "leader" else []
-        except psycopg.Error as error:
-            found[node.name] = {"error": " ".join(str(error).split())[:120]}
-            continue
-        for name, lag_bytes, lag_s in lags:
-            found.setdefault(name.replace("_", "-"), {}).update(lag_bytes=lag_bytes, lag_s=lag_s)
-    return found
-
-
-_LAGS = """
-    SELECT application_name, (pg_current_wal_lsn() - replay_lsn)::bigint, coalesce(extract(epoch FROM replay_lag), 0)::float
-    FROM pg_stat_replication WHERE state = 'streaming'
-"""
-
-
-def _connect(url: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(url, autocommit=True, connect_timeout=2, options="-c statement_timeout=2000")
-
-
-def _state_path(home: Path) -> Path:
-    return home / "cluster.json"
-
-
-def _plain(process: Started | None) -> list[int] | None:
-    return None if process is None else [process.pid, process.tick]
-
-
-def _started(plain: list[int] | None) -> Started | None:
-    return None if plain is None else Started(*plain)
+    return Cluster(home, reachable_folder(home), passwords, keep=keep)

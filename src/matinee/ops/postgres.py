@@ -5,22 +5,28 @@ PostgreSQL refuses to run as root, so a root runs it as another user, in a folde
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import re
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from matinee.errors import OperatorError
-from matinee.ops.processes import Started, happens, run, start, tail
+from matinee.ops.processes import Started, happens, require_free, run, start, tail
 
 OLDEST_VERSION = 15
-START_WITHIN_S = 30.0
+START_WITHIN_S = 60.0  # after a crash what was not yet in the tables is replayed first
+END_WITHIN_S = 30.0  # a clean end writes out what is in memory
+ASK_WITHIN_S = 2.0  # one that is frozen takes connections for ever and never answers
+# What a new server says while the one that was killed before it is not gone altogether.
+_NOT_GONE_YET = ("lock file", "pre-existing shared memory")
 
 # Each setting with its reason; what a setting leaves out is PostgreSQL's default.
 SETTINGS = {
@@ -38,12 +44,13 @@ SETTINGS = {
     "wal_receiver_status_interval": ("'1s'", "the leader knows each follower's place to the second"),
     "wal_sender_timeout": ("'5s'", "a follower that is gone is noticed"),
     "wal_receiver_timeout": ("'5s'", "a leader that is gone is noticed"),
-    "tcp_keepalives_idle": ("'5s'", "half-open connections end"),
+    "tcp_keepalives_idle": ("'5s'", "half-open connections end: asked after 5 s of silence,"),
+    "tcp_keepalives_interval": ("'2s'", "every 2 s,"),
+    "tcp_keepalives_count": ("3", "three times"),
     "log_line_prefix": ("'%m [%p] %a '", "when, which process, which of our sessions"),
 }
 FOR_TESTS = {
     "fsync": ("off", "a test's data may be lost with the machine"),
-    "synchronous_commit": ("off", "the same; never for a catalogue: it delays what followers see"),
     "full_page_writes": ("off", "the same"),
     "shared_buffers": ("'32MB'", "many tests at once"),
     "autovacuum": ("off", "plans must not change in the middle of a test"),
@@ -60,6 +67,11 @@ class PostgresNode:
     password: str
     settings: Mapping[str, tuple[str, str]] = field(default_factory=lambda: SETTINGS)
     process: Started | None = None
+
+    @property
+    def slot(self) -> str:
+        """Return the name that a follower has on its leader: of its replication slot, and of its session there."""
+        return re.sub(r"\W", "_", self.name.lower())
 
     @property
     def data(self) -> Path:
@@ -84,34 +96,63 @@ class PostgresNode:
             file.flush()
             _own(Path(file.name))
             options = ["--username=postgres", f"--pwfile={file.name}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
-            run([program("initdb"), "-D", str(self.data), "--no-sync", *options], server_user())
+            run([program("initdb"), "-D", str(self.data), *options, *self._unsynced()], server_user(), environment())
         self._configure()
 
     def follow(self, leader: PostgresNode) -> None:
         """Make a streaming follower of a running leader, with a slot of its own there. Raises: OperatorError."""
         self._make_folder()
-        slot = re.sub(r"\W", "_", self.name)
-        options = ["-R", "-X", "stream", "-C", "-S", slot, "--checkpoint=fast", "--no-sync"]
-        source = f"{leader.url()}?application_name={slot}"
-        run([program("pg_basebackup"), "-d", source, "-D", str(self.data), *options], server_user())
+        # Left by a base backup that was broken off, or by the follower that this one takes the place of.
+        leader.ask(f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{self.slot}'")
+        source = f"host=127.0.0.1 port={leader.port} user=postgres application_name={self.slot}"
+        options = ["-R", "-X", "stream", "-C", "-S", self.slot, "--checkpoint=fast", *self._unsynced()]
+        command = [program("pg_basebackup"), "-d", source, "-D", str(self.data), *options]
+        run(command, server_user(), environment(PGPASSWORD=leader.password))
         self._configure()
 
-    def start(self) -> None:
-        """Start the instance and wait until it takes connections. Raises: OperatorError."""
-        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port)]
+    def _unsynced(self) -> list[str]:
+        return ["--no-sync"] if self.settings.get("fsync", ("on",))[0] == "off" else []
+
+    def ask(self, statement: str, database: str = "postgres", within_s: float = ASK_WITHIN_S) -> str:
+        """Return what a statement of the superuser answers. Raises: OperatorError, also when there is no answer in time."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database]
+        # The statement is typed, not an argument: everybody may read the arguments of a process, and it may hold a password.
+        command = [program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *where]
+        return run(command, environment=environment(PGPASSWORD=self.password), typed=statement, within_s=within_s).strip()
+
+    def start(self, keep: Callable[[], None] = lambda: None) -> None:
+        """Start the instance and wait until it takes connections. Raises: OperatorError.
+
+        `keep` is called as soon as there is a process: whoever writes down what runs must not miss one that is slow to start.
+        """
         if self.process is not None:
             happens(lambda: self.state() == "dead", 5.0)  # killed a moment ago, it still holds its lock file
-        if not happens(lambda: self._starts(command), START_WITHIN_S):
-            raise OperatorError(f"PostgreSQL {self.name} did not start; the end of {self.log}:\n{tail(self.log)}")
+        if not happens(lambda: self._starts(keep), START_WITHIN_S):
+            self._refuse()
 
-    def _starts(self, command: list[str]) -> bool:
-        self.process = process = start(command, self.log, user=server_user())
+    def _starts(self, keep: Callable[[], None]) -> bool:
+        """Start the instance; return whether it runs, and false where another attempt may do better. Raises: OperatorError."""
+        require_free(self.name, self.port)
+        before = self.log.stat().st_size if self.log.exists() else 0
+        command = [program("postgres"), "-D", str(self.data), "-p", str(self.port)]
+        self.process = process = start(command, self.log, environment(), server_user())
+        keep()
         happens(lambda: self.is_ready() or process.state() == "dead", START_WITHIN_S)
-        return process.state() == "running"
+        if process.state() != "dead":
+            return self.is_ready()
+        said = self.log.read_bytes()[before:].decode(errors="replace")
+        return False if any(words in said for words in _NOT_GONE_YET) else self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise OperatorError(f"PostgreSQL {self.name} did not start; the end of {self.log}:\n{tail(self.log)}")
 
     def is_ready(self) -> bool:
         """Return whether the instance takes connections."""
-        return _exits_well([program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"])
+        try:
+            run([program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "2"], environment=environment())
+        except OperatorError:
+            return False
+        return True
 
     def state(self) -> str:
         """Return "running", "stopped" or "dead"."""
@@ -125,7 +166,7 @@ class PostgresNode:
     def end(self) -> None:
         """End the instance; sessions are cut (PostgreSQL's fast shutdown)."""
         if self.process is not None:
-            self.process.end(signal.SIGINT)
+            self.process.end(signal.SIGINT, END_WITHIN_S)
 
     def delete(self) -> None:
         """End the instance and delete everything that it holds."""
@@ -133,13 +174,16 @@ class PostgresNode:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make_folder(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]):
+            folder.mkdir()
+            folder.chmod(0o711)  # whatever the umask: the server's user must get through
         self.log.touch()
         _own(self.folder)
         _own(self.log)
 
     def _configure(self) -> None:
-        lines = [f"{name} = {value}  # {reason}" for name, (value, reason) in self.settings.items()]
+        settings = {**self.settings, **_statistics()}
+        lines = [f"{name} = {value}  # {reason}" for name, (value, reason) in settings.items()]
         included = self.data / "matinee.conf"
         included.write_text(
             "\n".join(["# Written by Matinee; change postgresql.auto.conf or add a file, not this one.", *lines, ""])
@@ -165,6 +209,13 @@ def program(name: str) -> str:
     return found
 
 
+def require_installed() -> None:
+    """Refuse a machine without PostgreSQL, or without a user that it can run as. Raises: OperatorError."""
+    for name in ("initdb", "postgres", "pg_basebackup", "pg_isready", "psql"):
+        program(name)
+    server_user()
+
+
 def server_user() -> str | None:
     """Return the user that PostgreSQL runs as: its own one for root, this one else. Raises: OperatorError."""
     if os.getuid() != 0:
@@ -181,7 +232,22 @@ def reachable_folder(wished: Path) -> Path:
     parents = [parent for parent in (wished, *wished.parents) if parent.exists()]
     if user is None or all(parent.stat().st_mode & 0o001 for parent in parents):
         return wished
-    return Path("/var/lib/matinee") / str(wished).strip("/").replace("/", "-")
+    # The digest tells /a/b-c from /a-b/c.
+    digest = hashlib.sha256(str(wished).encode()).hexdigest()[:8]
+    return Path("/var/lib/matinee") / f"{str(wished).strip('/').replace('/', '-')[-80:]}-{digest}"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return what PostgreSQL's programs are run with: none of the PG* variables, which would lead them to another server."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return kept | {"PGCONNECT_TIMEOUT": "2", "LC_ALL": "C"} | more
+
+
+def _statistics() -> dict[str, tuple[str, str]]:
+    """Return the setting that counts statements, where the extension is installed."""
+    if not (Path(program("initdb")).resolve().parents[1] / "lib" / "pg_stat_statements.so").exists():
+        return {}
+    return {"shared_preload_libraries": ("'pg_stat_statements'", "which statements take the time")}
 
 
 def _own(path: Path) -> None:
@@ -189,11 +255,3 @@ def _own(path: Path) -> None:
     if user is not None:
         found = pwd.getpwnam(user)
         os.chown(path, found.pw_uid, found.pw_gid)
-
-
-def _exits_well(command: list[str]) -> bool:
-    try:
-        run(command)
-    except OperatorError:
-        return False
-    return True

@@ -9,19 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matinee.errors import OperatorError
+from matinee.errors import OperatorError, PortTaken
 
 _LOOK_INTERVAL_S = 0.02
 _TAIL_BYTES = 2_000
+_LOWEST_PORT = 20_000
+_EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,16 @@ class Started:
         return "stopped" if found[0] in "Tt" else "running"
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process and everything below it; the parent first, so that it replaces no child."""
+        """Send a signal to the process and everything below it."""
         if self.state() == "dead":
             return
-        family = family_of(self.pid)
-        for pid in reversed(family) if number == signal.SIGCONT else family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        if number == signal.SIGKILL:
+            # Frozen first: a child that is born while its family is killed would outlive it, and nothing would lead to it.
+            _freeze(self.pid)
+        if number == signal.SIGSTOP:
+            _freeze(self.pid)
+        else:
+            _signal_all(family_of(self.pid), number)
 
     def end(self, ask: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> None:
         """Ask the process to end, and insist when it does not."""
@@ -75,14 +82,29 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
     return Started(process.pid, int(found[19]))
 
 
-def run(command: Sequence[str], user: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Run a command to its end and return what it printed. Raises: OperatorError with its own words."""
-    done: subprocess.CompletedProcess[str] = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd="/", check=False, **as_user(user)
-    )
+def run(
+    command: Sequence[str],
+    user: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    typed: str = "",
+    within_s: float | None = None,
+) -> str:
+    """Run a command to its end and return what it printed; `typed` is its input.
+
+    Raises: OperatorError with the command's own words, or when it takes longer than `within_s`.
+    """
+    named = f"`{Path(command[0]).name} {' '.join(command[1:3])} ...`"
+    try:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            command, input=typed, capture_output=True, text=True, env=environment, cwd="/", check=False, timeout=within_s,
+            **as_user(user),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise OperatorError(f"{named} was given up: no answer within {within_s:g} s.") from error
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL_BYTES:]
-        raise OperatorError(f"`{Path(command[0]).name} {' '.join(command[1:3])} ...` failed:\n{said}")
+        raise OperatorError(f"{named} failed:\n{said}")
     return done.stdout
 
 
@@ -116,19 +138,65 @@ def family_of(pid: int) -> list[int]:
     return family
 
 
-def free_port() -> int:
-    """Return a port on loopback that nobody listens on."""
+def _freeze(pid: int) -> None:
+    """Stop a process and everything below it; what was born in between is met in the next round, until nothing is new."""
+    frozen: set[int] = set()
+    while new := [member for member in family_of(pid) if member not in frozen]:
+        _signal_all(new, signal.SIGSTOP)
+        frozen.update(new)
+
+
+def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
+    # A parent goes on only when its children do: it would take a silent one for broken.
+    for pid in reversed(pids) if number == signal.SIGCONT else pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def free_port(taken: Collection[int] = ()) -> int:
+    """Return a port on loopback that nobody listens on and that is not among those taken.
+
+    A node keeps its port while it is dead. So it lies below those that the system gives to clients: one of these may be
+    somebody's when the node is started again.
+    """
+    highest = int(_EPHEMERAL_PORTS.read_text().split()[0]) - 1 if _EPHEMERAL_PORTS.exists() else 32_767
+    candidates = range(min(_LOWEST_PORT, highest - 1_000), highest)
+    for port in random.sample(candidates, len(candidates)):
+        if port not in taken and is_free(port):
+            return port
+    raise OperatorError(f"No port from {candidates[0]} to {highest} is free on this machine; end some programs.")
+
+
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a port of loopback."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def require_free(name: str, port: int) -> None:
+    """Refuse a port that another program listens on: it would answer for the node. Raises: PortTaken."""
+    if not is_free(port):
+        raise PortTaken(f"{name} cannot listen on 127.0.0.1:{port}: another program does. End it, then try again.")
+
+
+def boot_id() -> str:
+    """Return what tells this run of the system from the one before: ids and ticks begin anew with each."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
 
 
 def tail(log: Path) -> str:
-    """Return the end of a log."""
+    """Return the end of a log, in whole lines."""
     try:
-        return log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+        written = log.read_bytes()
     except OSError:
-        return "(no log)"
+        return "(there is no log)"
+    end = written if len(written) <= _TAIL_BYTES else written[-_TAIL_BYTES:].partition(b"\n")[2]
+    return end.decode(errors="replace").strip() or "(it is empty)"
 
 
 def _stat(pid: int) -> list[str] | None:
