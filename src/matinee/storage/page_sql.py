@@ -31,6 +31,7 @@ KEYS = {
     "added": "movie_id",
 }
 _NEVER_UNKNOWN = ("title", "added")
+_COPIED_KEYS = ("popularity", "rating", "votes", "year")  # those that movie_facet has too
 _IN_FACET = frozenset(KEYS) - {"title"}
 
 # Each engine's language of full-text queries.
@@ -64,10 +65,11 @@ def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
 def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:
     """Return the conditions on numbers for a walk along the index of an order.
 
-    PostgreSQL is told no more: its planner knows from its statistics how many rows pass a bound. SQLite's does not. One on
-    the order's own key bounds the walk, unless the key that it goes on from does so. Any other gets a + before its column,
-    by which SQLite checks it on the way: it would else take that column's index and sort all that it finds there, or begin
-    at the bound and not at the key. A single year is free: it has indexes of its own.
+    PostgreSQL is told only to look at the facet's copies of the keys, which its indexes hold: its planner knows from its
+    statistics how many rows pass a bound. SQLite's does not. One on the order's own key bounds the walk, unless the key that
+    it goes on from does so. Any other gets a + before its column, by which SQLite checks it on the way: it would else take
+    that column's index and sort all that it finds there, or begin at the bound and not at the key. A single year is free: it
+    has indexes of its own.
     """
     own, free = f"d.{KEYS[sort.name]} ", named_queries()["year"]
     passed = None if after is None else f"{own}<=" if sort.descending else f"{own}>="
@@ -75,7 +77,8 @@ def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | N
     bare = [(part.startswith(own) or part == free) and not (passed and part.startswith(passed)) for part in parts]
     placed = [part.replace("d.", f"{table}.") if part.startswith(own) else part for part in parts]
     if engine == "postgresql":
-        return placed
+        copied = tuple(f"d.{name}_key " for name in _COPIED_KEYS)
+        return [part.replace("d.", f"{table}.") if part.startswith(copied) else part for part in parts]
     return [part if is_bare else f"+{part}" for part, is_bare in zip(placed, bare, strict=True)]
 
 
@@ -101,6 +104,9 @@ def list_statement(
     bounds = _along(_bounds(query.filters, values), table, query.sort, after, engine)
     conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
     conditions += [sql["has_person"].format(**person) for person in people]
+    if engine == "postgresql" and table == "f" and query.sort.name == "added" and after is not None:
+        # Of a bound on one of two columns that are equal, its planner does not know that it bounds the other.
+        conditions.append(f"d.movie_id {'<' if query.sort.descending else '>'} :after_id")
     statement = _ordered(sql[base], sql["known_then_unknown"], fills, conditions, query.sort, after, values, table)
     statement.name, statement.is_steady = base, not query.filters.bounds and base != "page_by_few"
     return statement
@@ -140,7 +146,7 @@ def _ordered(
     if after is not None:
         values["after_key"], values["after_id"] = after
         # Where the key is one value anyway, the id alone says where to go on: SQLite would look for it row by row.
-        one_key = in_unknown or f"{own}= :year" in conditions
+        one_key = key == "movie_id" or in_unknown or f"{own}= :year" in conditions
         keys, place = ("movie_id", ":after_id") if one_key else (f"{key}, {table}.movie_id", ":after_key, :after_id")
         following = [f"({table}.{keys}) {compare} ({place})"]
 

@@ -29,6 +29,11 @@ from matinee.storage.sql import Statement
 
 Connection = psycopg.AsyncConnection[TupleRow]
 
+# A read is a page: few rows, each looked up by its key. To join in any other way, or to walk a table, is a guess gone wrong.
+READ_SETTINGS = {
+    "jit": "off", "enable_mergejoin": "off", "enable_hashjoin": "off", "enable_seqscan": "off",
+    "max_parallel_workers_per_gather": "0",
+}  # fmt: skip
 CONNECT_TIMEOUT_S = 1.0
 _GRACE_S = 0.05  # a server that is well ends a statement by its own time-out, which keeps the connection
 _NAMED_PLACE = re.compile(r"(?<!:):([a-z]\w*)")
@@ -143,7 +148,7 @@ class Server:
         }
         if self.options.pgbouncer:
             return kwargs | {"prepare_threshold": None}
-        settings = {"default_transaction_read_only": "on", "statement_timeout": self.options.timeout_ms, "jit": "off"}
+        settings = {"default_transaction_read_only": "on", "statement_timeout": self.options.timeout_ms, **READ_SETTINGS}
         stated = conninfo_to_dict(self.url)
         if stated.get("target_session_attrs") == "read-write":
             kwargs["target_session_attrs"] = "primary"  # a session that is read-only by its own setting is not "read-write"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.db import connection
 
+from matinee.storage.postgres import READ_SETTINGS
+
 WRITER, READER = "matinee_writer", "matinee_reader"
 # What readers ask for, by queries/*.sql. People who sign in, their sessions and stored answers are none of it.
 READ_TABLES = (
@@ -30,8 +32,9 @@ def ensure() -> str | None:
         for name in missing:
             cursor.execute(f"CREATE ROLE {name} LOGIN")
         if READER in missing:
-            cursor.execute(f"ALTER ROLE {READER} SET default_transaction_read_only = on")
-            cursor.execute(f"ALTER ROLE {READER} SET statement_timeout = {READ_TIMEOUT_MS}")
+            settings = {"default_transaction_read_only": "on", "statement_timeout": READ_TIMEOUT_MS, **READ_SETTINGS}
+            for name, value in settings.items():
+                cursor.execute(f"ALTER ROLE {READER} SET {name} = {value}")
         for statement in _grants():
             cursor.execute(statement)
     return f"Give {' and '.join(missing)} a password: ALTER ROLE {missing[0]} PASSWORD '...'" if missing else None
