@@ -121,7 +121,7 @@ def test_a_server_killed_with_9_leaves_no_worker(small_catalogue: Path) -> None:
 
         assert len(below) >= 2
         assert eventually(lambda: alive(below), lambda left: not left, deadline_s=20) == set()
-        with pytest.raises(httpx.ConnectError):
+        with pytest.raises(httpx.TransportError):
             server.get("/livez")
 
 
@@ -171,6 +171,7 @@ def test_metrics_of_any_worker_count_the_requests_of_all(two_workers: Server) ->
     assert [line in answer.text.splitlines() for answer in shown] == [True] * len(shown)
 
 
+@pytest.mark.sqlite_only("a file is made; on PostgreSQL `matinee cluster up` makes everything")
 def test_up_makes_everything_from_nothing_once(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()  # the log of the server lies in it

@@ -1,4 +1,4 @@
-"""Processes and ports: the server's processes today, a cluster's in a later version.
+"""Processes and ports: the server's own, and those of a cluster on this machine.
 
 It knows no movie and imports no other room but errors.
 

@@ -16,6 +16,7 @@ from matinee.storage.postgres import Server
 FAILURES_BEFORE_EJECTION = (
     3  # in a row: one lost connection is no broken server, a frozen one has failed three reads in no time
 )
+LAST_ONES_PATIENCE = 3  # times as many, when no other copy is left
 log = structlog.get_logger("matinee.copies")
 
 Role = Literal["follower", "leader"]
@@ -40,12 +41,15 @@ class Copy:
         self.position = max(self.position, position)
         self._count_read()
 
-    def failed(self, reason: str) -> None:
-        """Note a statement that this copy has not answered; it is ejected after a few in a row."""
+    def failed(self, reason: str, *, is_last: bool = False) -> None:
+        """Note a statement that this copy has not answered; it is ejected after a few in a row.
+
+        The last one is kept for longer when it is only silent: on a machine that has too much to do, all are late at once.
+        """
         self.retries += 1
         metrics.RETRIES.labels(self.name).inc()
         self._failures_in_row += 1
-        if self._failures_in_row >= FAILURES_BEFORE_EJECTION:
+        if self._failures_in_row >= FAILURES_BEFORE_EJECTION * (LAST_ONES_PATIENCE if is_last else 1):
             self.eject(reason)
 
     def hedged(self) -> None:

@@ -18,7 +18,7 @@ from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import Copy
-from matinee.storage.postgres import Attempt, ServerFailed
+from matinee.storage.postgres import Attempt, ServerFailed, ServerSilent
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement
 from matinee.storage.staleness import LeaderSamples
@@ -277,7 +277,8 @@ class Followers:
         try:
             position, rows = await copy.server.rows(statement, wait_until_s - now_s, deadline_s - now_s, attempt)
         except ServerFailed as error:
-            copy.failed(str(error))
+            others = any(other.is_healthy and other is not copy for other in self._copies)
+            copy.failed(str(error), is_last=isinstance(error, ServerSilent) and not others)
             raise
         finally:
             copy.in_flight -= 1

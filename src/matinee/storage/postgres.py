@@ -47,6 +47,10 @@ class ServerFailed(Exception):
     """This server could not answer; another one may."""
 
 
+class ServerSilent(ServerFailed):
+    """This server has not answered in time: it may be frozen, or only have too much to do."""
+
+
 @dataclass(frozen=True)
 class ServerOptions:
     """How a server is spoken to."""
@@ -174,7 +178,7 @@ class Server:
         timer = asyncio.get_running_loop().call_later(timeout_s + _GRACE_S, attempt.cut)
         try:
             if attempt.was_cut:
-                raise ServerFailed("it did not answer in time")
+                raise ServerSilent("it did not answer in time")
             return await self._execute(connection, statement)
         except psycopg.Error as error:
             raise _failure(error, attempt) from error
@@ -248,7 +252,7 @@ def postgres_text(text: str) -> str:
 
 def _failure(error: psycopg.Error, attempt: Attempt) -> Exception:
     if attempt.was_cut:
-        return ServerFailed("it did not answer in time")
+        return ServerSilent("it did not answer in time")
     state = error.sqlstate or ""
     if state == "57014":
         return NoReaderAvailable("The read took longer than MATINEE_READ_TIMEOUT_MS; ask for less, or try again.")

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from matinee.storage import read_metrics as metrics
-from matinee.storage.copies import Copy
+from matinee.storage.copies import LAST_ONES_PATIENCE, Copy
 from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.postgres import CONNECT_TIMEOUT_S, Connection, Server, ServerFailed, cut
 from matinee.storage.sql import named_queries
@@ -23,7 +23,7 @@ from matinee.storage.staleness import LeaderSamples
 
 PROBE_TIMEOUT_S = 0.3
 _GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
-_BAD_PROBES = 2  # in a row, before one is ejected for them: a busy machine is late once
+_BAD_PROBES = 3  # in a row, before one is ejected for them: a busy machine is late now and then
 _LONGEST_PAUSE_S = 2.0
 _SAMPLES_A_SECOND = 50  # of the leader, by all processes together
 _COUNT_EVERY = 50  # samples between two looks at how many processes there are
@@ -120,6 +120,7 @@ class Watch:
         good = bad = 0
         pause_s = self._interval_s
         while True:
+            answered = copy.reads
             try:
                 await look()
                 good, bad, pause_s = good + 1, 0, self._interval_s
@@ -129,13 +130,20 @@ class Watch:
                         self.settled.set()
             except ServerFailed as error:
                 good, bad = 0, bad + 1
-                if bad >= _BAD_PROBES or not copy.is_healthy:
+                # On a machine that has too much to do, looks are late while reads are still answered.
+                is_answering = copy.is_healthy and copy.reads > answered
+                if (bad >= _BAD_PROBES * self._patience(copy) and not is_answering) or not copy.is_healthy:
                     copy.eject(str(error))
                     if copy is self._leader:
                         leader_state.lost(str(error))
                     pause_s = min(max(pause_s, 0.05) * 1.5, _LONGEST_PAUSE_S)
             is_sampled = copy is self._leader
             await asyncio.sleep(max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
+
+    def _patience(self, copy: Copy) -> int:
+        """Return how much longer than others a copy is kept: the last healthy follower is."""
+        others = any(other.is_healthy and other is not copy for other in self._followers)
+        return 1 if copy is self._leader or others else LAST_ONES_PATIENCE
 
     async def _sample(self) -> None:
         self._sample_count += 1
