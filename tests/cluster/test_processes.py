@@ -25,6 +25,12 @@ for _ in range(2):
         break
 signal.pause()
 """
+_POLITE = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(print("farewell")))
+print(flush=True)
+signal.pause()
+"""
 
 
 @pytest.fixture
@@ -61,6 +67,17 @@ def test_a_kill_leaves_no_child_behind(family: tuple[Started, set[int]]) -> None
 
     eventually(lambda: alive({started.pid, *below}), lambda left: left == set())
     assert started.state() == "dead"
+
+
+def test_what_is_stopped_goes_on_first_and_may_end_in_its_own_way(tmp_path: Path) -> None:
+    log = tmp_path / "polite.log"
+    started = processes.start([sys.executable, "-c", _POLITE], log)
+    eventually(log.read_text, bool)
+    started.send(signal.SIGSTOP)
+
+    started.end(within_s=10)
+
+    assert (started.state(), log.read_text().split()) == ("dead", ["farewell"])
 
 
 def test_what_is_stopped_and_does_not_end_when_asked_is_killed(family: tuple[Started, set[int]]) -> None:
