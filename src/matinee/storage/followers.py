@@ -27,7 +27,7 @@ from matinee.storage.watch import Watch
 _HEDGES_A_READ = 0.1  # in the long run one read in ten may be asked twice; more would double the load of an overloaded service
 _MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ejected
 _FIRST_PAUSE_S = 0.002
-_LEADER_WAITING = 25  # reads that wait for the leader, for each that it answers: at a millisecond each, nobody waits for long
+_LEADER_WAITING = 100  # reads that wait for the leader, for each that it answers: at a millisecond each, nobody waits for long
 _LEADER_LEAST_S = 0.25  # what a read has for the leader when followers have used its time up
 
 

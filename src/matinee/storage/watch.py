@@ -17,13 +17,14 @@ import psycopg
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import LAST_ONES_PATIENCE, Copy
 from matinee.storage.leader_state import leader as leader_state
-from matinee.storage.postgres import CONNECT_TIMEOUT_S, Connection, Server, ServerFailed, cut
+from matinee.storage.postgres import CONNECT_TIMEOUT_S, Attempt, Connection, Server, ServerFailed, ServerSilent, cut
 from matinee.storage.sql import named_queries
 from matinee.storage.staleness import LeaderSamples
 
 PROBE_TIMEOUT_S = 0.3
 _GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
 _BAD_PROBES = 3  # in a row, before one is ejected for them: a busy machine is late now and then
+_LOOK_AGAIN_S = 0.02  # after a failure that is none of time: whoever waits for this server should not wait for our clock
 _LONGEST_PAUSE_S = 2.0
 _SAMPLES_A_SECOND = 50  # of the leader, by all processes together
 _COUNT_EVERY = 50  # samples between two looks at how many processes there are
@@ -37,20 +38,23 @@ class _Probe:
         self._connection: Connection | None = None
 
     async def ask(self, text: str) -> Any:
-        """Return the one row of a question. Raises: ServerFailed."""
+        """Return the one row of a question. Raises: ServerFailed; ServerSilent when the time for it was over."""
+        attempt = Attempt()
         try:
-            connection = self._connection
-            if connection is None or connection.closed:
-                connection = self._connection = await self._connect()
-            timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, cut, connection)
+            if self._connection is None or self._connection.closed:
+                self._connection = await self._connect()
+            attempt.on(self._connection)
+            timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, attempt.cut)
             try:
-                cursor = await connection.execute(text)
+                cursor = await self._connection.execute(text)
                 return await cursor.fetchone()
             finally:
                 timer.cancel()
         except (psycopg.Error, OSError, TimeoutError) as error:
             self.close()
-            raise ServerFailed(" ".join(str(error).split())[:160] or "it does not answer") from error
+            if attempt.was_cut or isinstance(error, TimeoutError):
+                raise ServerSilent("it does not answer") from error
+            raise ServerFailed(" ".join(str(error).split())[:160]) from error
 
     async def _connect(self) -> Connection:
         session = self._server.session("watch")
@@ -132,18 +136,20 @@ class Watch:
                 good, bad = 0, bad + 1
                 # On a machine that has too much to do, looks are late while reads are still answered.
                 is_answering = copy.is_healthy and copy.reads > answered
-                if (bad >= _BAD_PROBES * self._patience(copy) and not is_answering) or not copy.is_healthy:
+                if (bad >= _BAD_PROBES * self._patience(copy, error) and not is_answering) or not copy.is_healthy:
                     copy.eject(str(error))
                     if copy is self._leader:
                         leader_state.lost(str(error))
                     pause_s = min(max(pause_s, 0.05) * 1.5, _LONGEST_PAUSE_S)
+                elif not isinstance(error, ServerSilent):
+                    pause_s = min(pause_s, _LOOK_AGAIN_S)
             is_sampled = copy is self._leader
             await asyncio.sleep(max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
 
-    def _patience(self, copy: Copy) -> int:
-        """Return how much longer than others a copy is kept: the last healthy follower is."""
+    def _patience(self, copy: Copy, error: ServerFailed) -> int:
+        """Return how much longer than others a copy is kept: the last healthy follower is, when it is only silent."""
         others = any(other.is_healthy and other is not copy for other in self._followers)
-        return 1 if copy is self._leader or others else LAST_ONES_PATIENCE
+        return LAST_ONES_PATIENCE if isinstance(error, ServerSilent) and copy is not self._leader and not others else 1
 
     async def _sample(self) -> None:
         self._sample_count += 1
