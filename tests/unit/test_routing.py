@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ class MemoryServer:
     def __init__(self, name: str) -> None:
         self.name, self.position, self.asked = name, 10, 0
         self.silent = self.failing = False
-        self.was_shut = 0
+        self.was_shut, self.takes_s = 0, 0.0
 
     async def rows(self, statement: Statement, wait_s: float, timeout_s: float, attempt: Attempt) -> tuple[int, list[Any]]:
         """Answer with the server's own name."""
@@ -41,6 +42,7 @@ class MemoryServer:
             await asyncio.sleep(0.001)
         if self.silent:
             raise ServerFailed("it did not answer in time")
+        await asyncio.sleep(self.takes_s)
         return self.position, [(self.name,)]
 
     def shut(self) -> None:
@@ -169,6 +171,21 @@ def test_a_follower_over_the_bound_is_not_used_while_another_one_is_within() -> 
         return await fleet.who(10)
 
     assert run(reads()) == {"two": 10}
+
+
+def test_an_answer_that_grew_too_old_on_its_way_is_asked_of_a_fresher_copy() -> None:
+    async def read() -> tuple[str, AsOf]:
+        fleet = Fleet(replace(RULES, hedge_s=0.4))
+        fleet.router._samples.add(5, time.monotonic() - 0.9)
+        fleet.router._samples.add(10, time.monotonic())
+        fleet.one.position = fleet.copies["one"].position = 5
+        fleet.one.takes_s = 0.15
+        fleet.copies["two"].in_flight = 1  # so that the other one is asked first, which is within the bound yet
+        return await fleet.read()
+
+    who, as_of = run(read())
+
+    assert (who, as_of.position, as_of.staleness_s < 1) == ("two", 10, True)
 
 
 def test_when_all_are_over_the_bound_the_least_stale_answers_and_says_so() -> None:

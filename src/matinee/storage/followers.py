@@ -159,25 +159,40 @@ class Followers:
         raise NoReaderAvailable(f"No copy has reached position {demand.min_position} yet; try again.")
 
     async def _anywhere(self, statement: Statement, demand: Demand) -> Answered:
-        """Return an answer of the best copy, of the next best when that one fails, and of the leader when all do."""
-        deadline_s = time.monotonic() + self._rules.timeout_s
+        """Return an answer of the best copy, of the next best when that one fails, and of the leader when all do.
+
+        An answer that has grown too old on its way is kept only if nobody has a fresher one.
+        """
+        deadline_s, bound_s = time.monotonic() + self._rules.timeout_s, self._bound_s(demand)
         tried: list[Copy] = []
+        too_old: Answered | None = None
         reason = "none is healthy"
         while time.monotonic() < deadline_s:
             copy = self._pick(demand, tried)
-            if copy is None:
+            if copy is None or (too_old is not None and self._staleness_s(copy, time.monotonic()) > bound_s):
                 break
             tried.append(copy)
             try:
-                return await self._ask(copy, statement, demand, deadline_s, tried)
+                answered = await self._ask(copy, statement, demand, deadline_s, tried)
             except ServerFailed as error:
                 reason = f"{copy.name}: {error}"
+                continue
+            if answered.as_of.staleness_s <= bound_s:
+                return answered
+            too_old = answered
+        if too_old is not None:
+            return too_old
         if self._leader not in tried and self._rules.leader_reads:
             try:
                 return await self._ask_leader(statement, max(deadline_s, time.monotonic() + _LEADER_LEAST_S))
             except ServerFailed as error:
                 reason += f"; {self._leader.name}: {error}"
         raise NoReaderAvailable(f"No copy of the catalogue can be read right now ({reason}); try again.")
+
+    def _bound_s(self, demand: Demand) -> float:
+        """Return how stale a copy may be for a demand while another one is fresher."""
+        bound_s, own_s = self._rules.max_lag_s, demand.max_staleness_s
+        return bound_s if own_s is None else min(bound_s, own_s)
 
     async def _ask_leader(self, statement: Statement, deadline_s: float) -> Answered:
         """Return the leader's answer; few ask it at the same time, some wait for their turn, more are turned away.
@@ -212,9 +227,7 @@ class Followers:
         When none is fresh enough, the least stale one: its answer says how old it is. A demand of a request's own goes to the
         leader first then.
         """
-        now_s, bound_s = time.monotonic(), self._rules.max_lag_s
-        if demand.max_staleness_s is not None:
-            bound_s = min(bound_s, demand.max_staleness_s)
+        now_s, bound_s = time.monotonic(), self._bound_s(demand)
         self._turn += 1
         best: Copy | None = None
         best_rank: tuple[float, ...] = ()
