@@ -36,8 +36,8 @@ _STATEMENTS = (
     """,
     # The first of a kind has half of all movies, the next a third, ... the last one in some thousands.
     """
-    INSERT INTO movie_facet (facet_id, movie_id, place, popularity_key, rating_key, votes_key, year_key)
-    SELECT f.id, m.id, 0, m.popularity, m.rating, m.votes, m.year FROM made m CROSS JOIN LATERAL (
+    INSERT INTO movie_facet (facet_id, movie_id, place, popularity_key, rating_key, votes_key, year_key, title_key)
+    SELECT f.id, m.id, 0, m.popularity, m.rating, m.votes, m.year, m.title FROM made m CROSS JOIN LATERAL (
         SELECT DISTINCT base + greatest(1, least(20, floor(1 / (random() + 0.0001))::int)) AS id
         FROM (VALUES (0), (20), (40)) AS kinds (base), generate_series(1, 1 + (m.id %% 2)::int)) AS f
     """,

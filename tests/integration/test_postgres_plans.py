@@ -48,6 +48,7 @@ FILTERS = {
     "either of two genres": Filters(facets=(genre("2", "3"),)),
     "two genres": Filters(facets=(genre("1"), genre("2"))),
     "genre, language": Filters(facets=(genre("2"), LANGUAGE)),
+    "rare genre, rare language": Filters(facets=(genre("19"), FacetFilter("language", ("language39",)))),
     "genre, year": Filters(facets=(genre("1"),), bounds=(("year", 1980),)),
     "genre, years": Filters(facets=(genre("1"),), bounds=(("year_from", 1980), ("year_to", 1989))),
     "genre, rating": Filters(facets=(genre("1"),), bounds=(("rating_min", 7_000),)),

@@ -167,6 +167,7 @@ class MovieFacet(models.Model):
     rating_key = models.IntegerField()
     votes_key = models.BigIntegerField()
     year_key = models.IntegerField()
+    title_key = models.CharField(max_length=200, db_default="")
 
     class Meta:
         db_table = "movie_facet"
@@ -176,6 +177,7 @@ class MovieFacet(models.Model):
             models.Index(fields=("facet", "rating_key", "movie"), name="facet_rating"),
             models.Index(fields=("facet", "votes_key", "movie"), name="facet_votes"),
             models.Index(fields=("facet", "year_key", "movie"), name="facet_year"),
+            models.Index(fields=("facet", "title_key", "movie"), name="facet_title"),
         )
 
 

@@ -21,6 +21,9 @@ from matinee.storage.sql import Engine, Statement, named_queries
 
 # A facet with at most this many movies is sorted; with more, an order is walked and meets one of them often enough.
 FEW_ROWS = 2_000
+# Two that share hardly a movie are both read, if they are small, and what they share is sorted: a walk along one would look
+# its every movie up in the other.
+FEW_BOTH_ROWS, FEW_SHARED = 10_000, 100
 
 KEYS = {
     "popularity": "popularity_key",
@@ -32,7 +35,6 @@ KEYS = {
 }
 _NEVER_UNKNOWN = ("title", "added")
 _COPIED_KEYS = ("popularity", "rating", "votes", "year")  # those that movie_facet has too
-_IN_FACET = frozenset(KEYS) - {"title"}
 
 # Each engine's language of full-text queries.
 _LANGUAGES: dict[Engine, Any] = {"sqlite": search, "postgresql": tsquery}
@@ -99,7 +101,7 @@ def list_statement(
     if people:
         base, fills = "page_by_few", {"few": sql["few_by_person"].format(**people.pop(0))}
     elif groups:
-        base, fills, groups = _drive_by_facet(groups, query, directory, values)
+        base, fills, groups = _drive_by_facet(groups, directory, values)
     table = "f" if base == "page_by_facet" else "d"
     bounds = _along(_bounds(query.filters, values), table, query.sort, after, engine)
     conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
@@ -113,17 +115,24 @@ def list_statement(
 
 
 def _drive_by_facet(
-    groups: list[list[int]], query: ListQuery, directory: FacetDirectory, values: dict[str, Any]
+    groups: list[list[int]], directory: FacetDirectory, values: dict[str, Any]
 ) -> tuple[str, dict[str, str], list[list[int]]]:
     """Choose how the rarest facet filter is walked; return the base, what fills it, and the filters that are left."""
-    sizes = dict(directory.values())
-    rarest = min(groups, key=lambda ids: sum(sizes[facet_id] for facet_id in ids))
-    rest = [ids for ids in groups if ids is not rarest]
-    if len(rarest) == 1 and query.sort.name in _IN_FACET:
+    sql, sizes = named_queries(), dict(directory.values())
+
+    def size(*several: list[int]) -> int:
+        return sum(sizes[facet_id] for ids in several for facet_id in ids)
+
+    rarest, *rest = sorted(groups, key=size)
+    # By chance they would share so many, or fewer: no facet has more movies than there are.
+    if rest and size(rarest, rest[0]) <= FEW_BOTH_ROWS and size(rarest) * size(rest[0]) <= FEW_SHARED * max(sizes.values()):
+        both = [sql["few_by_facets"].format(**_in(ids)) for ids in (rarest, rest[0])]
+        return "page_by_few", {"few": " INTERSECT ".join(both)}, rest[1:]
+    if len(rarest) == 1:
         values["driver"] = rarest[0]
         return "page_by_facet", {}, rest
-    if sum(sizes[facet_id] for facet_id in rarest) <= FEW_ROWS:
-        return "page_by_few", {"few": named_queries()["few_by_facets"].format(**_in(rarest))}, rest
+    if size(rarest) <= FEW_ROWS:
+        return "page_by_few", {"few": sql["few_by_facets"].format(**_in(rarest))}, rest
     return "page_by_order", {}, groups
 
 

@@ -35,7 +35,7 @@ _MOVIE_COLUMNS = (
     "critics_metascore", "popularity", "box_office_usd", "oscars", "poster", "title_fold", "updated_at",
 )  # fmt: skip
 _CREDIT_COLUMNS = ("movie_id", "person_id", "role", "place", "character", "billing")
-_FACET_COLUMNS = ("facet_id", "movie_id", "place", "popularity_key", "rating_key", "votes_key", "year_key")
+_FACET_COLUMNS = ("facet_id", "movie_id", "place", "popularity_key", "rating_key", "votes_key", "year_key", "title_key")
 
 
 def load(ids: Collection[int]) -> dict[int, MovieDocument]:
@@ -123,6 +123,7 @@ def _facet_rows(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) 
         ranking.rating_key(document.rating.average),
         ranking.number_key(document.rating.votes),
         ranking.number_key(document.year),
+        ranking.title_key(document.title),
     )
     for kind, names in facets_of(document):
         for place, name in enumerate(names):
