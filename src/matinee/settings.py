@@ -13,6 +13,9 @@ from matinee import config as matinee_config
 
 _config = matinee_config.load()
 
+# What ends on PostgreSQL's side with WRITE_TIMEOUT_S: of the whole session, or of each transaction behind PgBouncer.
+WRITE_LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+
 
 def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
     """Return Django's settings of the leader from its URL."""
@@ -31,9 +34,9 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
     }
     if config.pgbouncer:
         return database | {"DISABLE_SERVER_SIDE_CURSORS": True}
-    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
     given = str(stated.get("options") or "")
-    database["OPTIONS"]["options"] = " ".join([given, *(f"-c {name}={config.write_timeout_ms}" for name in names)]).strip()
+    limits = [f"-c {name}={config.write_timeout_ms}" for name in WRITE_LIMITS]
+    database["OPTIONS"]["options"] = " ".join([given, *limits]).strip()
     return database
 
 
@@ -99,6 +102,7 @@ _SQLITE = {
 }
 DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLITE
 WRITE_TIMEOUT_S = _config.write_timeout_ms / 1000
+BEHIND_PGBOUNCER = _config.pgbouncer
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -144,8 +144,12 @@ def _connections(config: Config) -> str:
     """Compare what the pools of this server's processes may open with what each instance takes."""
     at_leader = config.leader_pool_size if config.follower_urls else config.pool_size
     wanted = config.workers * (at_leader + 3)  # beside reads: the write thread, the admin's, the watch's
+    of_followers = config.workers * (config.pool_size + 1)
+    if config.pgbouncer:
+        # How many it takes, its own console alone would tell.
+        return f"{wanted} of PgBouncer's max_client_conn at the leader, for each server; {of_followers} at each follower"
     (limit,) = _one("SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int")
-    told = f"{wanted} of {limit} of the leader's, for each server; {config.workers * (config.pool_size + 1)} of each follower's"
+    told = f"{wanted} of {limit} of the leader's, for each server; {of_followers} of each follower's"
     if wanted > limit:
         raise OperatorError(f"{told}: lower WEB_CONCURRENCY or MATINEE_LEADER_POOL_SIZE, or raise max_connections.")
     return told

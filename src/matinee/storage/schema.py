@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError as DjangoDatabaseError
 from django.db import connection
@@ -25,6 +26,7 @@ LOCK_WITHIN_MS = 1_000  # somebody who uses a table is waited for
 STATEMENT_WITHIN_MS = 600_000  # an index of a big table takes minutes
 OLDEST_POSTGRESQL = 150_000
 OLDEST_SQLITE = (3, 38, 0)  # the first with ->> on JSON
+_PGBOUNCER_SAYS = "unsupported startup parameter"  # of settings of a session, which are sent unless MATINEE_PGBOUNCER is set
 
 
 def claim(config: Config) -> None:
@@ -43,10 +45,10 @@ def _claim_postgresql(config: Config) -> None:
             tables = set(connection.introspection.table_names(cursor))
     except DjangoDatabaseError as error:
         reason = " ".join(str(error).split())
-        raise DatabaseError(
-            f"{config.database_name} cannot be reached ({reason}). "
-            "Check DATABASE_URL, that the server runs, and that the database is there (`createdb matinee`)."
-        ) from error
+        remedy = "Check DATABASE_URL, that the server runs, and that the database is there (`createdb matinee`)."
+        if _PGBOUNCER_SAYS in reason:
+            remedy = "That is PgBouncer: set MATINEE_PGBOUNCER=true."
+        raise DatabaseError(f"{config.database_name} cannot be reached ({reason}). {remedy}") from error
     if version < OLDEST_POSTGRESQL:
         raise DatabaseError(f"PostgreSQL {version // 10_000} is too old; {OLDEST_POSTGRESQL // 10_000} or newer is needed.")
     if encoding != "UTF8":
@@ -85,10 +87,13 @@ def _claim_file(path: Path) -> None:
 def migrate() -> tuple[list[str], str | None]:
     """Bring the schema up to date; return the names of the migrations that ran, and what is left to be done by hand.
 
-    Raises: DatabaseError when somebody holds a lock for too long; nothing is half done then.
+    Raises: DatabaseError when somebody holds a lock for too long, or something is to be done and PgBouncer stands between;
+    nothing is half done then.
     """
     if connection.vendor != "postgresql":
         return _apply(), None
+    if settings.BEHIND_PGBOUNCER:
+        return _nothing_to_do(), None
     try:
         with _alone():
             return _apply(), roles.ensure()
@@ -97,6 +102,17 @@ def migrate() -> tuple[list[str], str | None]:
             f"The schema could not be changed ({' '.join(str(error).split())}). "
             "What was done is whole; run `matinee migrate` again."
         ) from error
+
+
+def _nothing_to_do() -> list[str]:
+    """Return that no migration ran; refuse when one should: a lock that others are to wait for needs a session of its own."""
+    pending = _pending()
+    if pending:
+        raise DatabaseError(
+            f"The schema is old ({len(pending)} migrations are missing), and it cannot be changed through PgBouncer. "
+            "Run `matinee migrate` with DATABASE_URL straight to the leader and without MATINEE_PGBOUNCER."
+        )
+    return []
 
 
 def _apply() -> list[str]:

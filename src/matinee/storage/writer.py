@@ -59,6 +59,7 @@ class Leader:
         leader_link.require()
         try:
             with leader_link.within_deadline(connection), transaction.atomic():
+                leader_link.limit(connection)
                 work = Transaction(actor)
                 yield work
                 work.finish()
