@@ -69,15 +69,14 @@ def test_the_pages_of_movies_show_each_once_the_newest_first(ann: Admin) -> None
     assert [page.link("First page") for page in pages] == [None, "?", "?"]
 
 
-def test_a_page_takes_the_same_few_queries_wherever_it_is(ann: Admin) -> None:
+def test_a_later_page_takes_as_many_queries_as_the_first(ann: Admin) -> None:
     add_numbered(genres=["Drama"])
-    ann.get(MOVIES)
 
     _, pages = walk(ann, MOVIES)
     _, people = walk(ann, PEOPLE)
 
-    assert [len(page.queries) for page in pages] == [6, 6, 6]
-    assert [len(page.queries) for page in people] == [4, 4, 4]
+    assert [len(page.queries) for page in pages] == [len(pages[0].queries)] * 3
+    assert [len(page.queries) for page in people] == [len(people[0].queries)] * 3
     for page in (*pages, *people):
         assert_cheap(page)
 

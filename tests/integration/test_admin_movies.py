@@ -352,19 +352,6 @@ def test_an_action_never_runs_on_rows_that_are_not_ticked(ann: Admin) -> None:
     assert Movie.objects.count() == 3
 
 
-@pytest.mark.parametrize("count", [3, 60])
-def test_the_page_of_a_movie_takes_as_many_queries_however_many_credits_it_has(ann: Admin, count: int) -> None:
-    movie = add(genres=["Horror"], cast=[{"name": f"Person {at}"} for at in range(count)])
-    ann.get(page_of(movie))  # content types are read once a process
-
-    page = ann.get(page_of(movie))
-    faulty = ann.post(page_of(movie), with_typed(page.form("movie_form"), title=""))
-    saved = ann.post(page_of(movie), with_typed(page.form("movie_form"), tagline="New"), follow=False)
-
-    assert (page.status, faulty.status, saved.status) == (200, 200, 302)
-    assert (len(page.queries), len(faulty.queries), len(saved.queries)) == (5, 9, 31)
-
-
 def test_whoever_may_only_look_sees_the_document(catalogue_home: Path) -> None:
     from django.contrib.auth.models import Permission, User
 
