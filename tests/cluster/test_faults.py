@@ -6,22 +6,25 @@ One leader with two streaming followers and a server, for all of these; each tes
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from matinee.ops.postgres import FOR_TESTS, SETTINGS, PostgresNode
+from matinee.ops.postgres import FOR_TESTS, SETTINGS, PostgresNode, server_user
 from matinee.ops.processes import free_port
 from tests import postgres
 from tests.cluster import load as loads
 from tests.cluster.load import Load
+from tests.cluster.relay import Relay, start_relay
+from tests.cluster.small_disk import SmallDisk, small_disk
 from tests.processes import Server, eventually, matinee, start_server
 
 pytestmark = [
@@ -34,19 +37,20 @@ BOUND_S = 1.0
 
 @dataclass
 class Fleet:
-    """A leader, two followers, and a server that reads from them."""
+    """A leader, two followers, and a server that reads from them; `one` has a disk of its own, and a relay leads to `two`."""
 
     leader: PostgresNode
     one: PostgresNode
     two: PostgresNode
+    disk: SmallDisk | None
+    relay: Relay
     server: Server
     key: str
 
     def copies(self) -> dict[str, dict[str, Any]]:
         """Return what the server thinks of each copy, by name."""
-        nodes = {
-            f"127.0.0.1:{node.port}": name for name, node in (("leader", self.leader), ("one", self.one), ("two", self.two))
-        }
+        ports = {"leader": self.leader.port, "one": self.one.port, "two": self.relay.port}
+        nodes = {f"127.0.0.1:{port}": name for name, port in ports.items()}
         lines = self.server.get("/readyz").json()["dependencies"]
         return {nodes[line["name"]]: line for line in lines if line["name"] in nodes}
 
@@ -60,16 +64,29 @@ class Fleet:
             return {position for (position,) in session.execute("SELECT position FROM change").fetchall()}
 
 
+@contextmanager
+def empty_nodes() -> Iterator[tuple[list[PostgresNode], SmallDisk | None]]:
+    """Return the leader and the followers to be, with the disk of the first follower; nothing is left of them."""
+    folder = Path(tempfile.mkdtemp(prefix="matinee-fleet-"))
+    settings = {**SETTINGS, **FOR_TESTS}
+    nodes = [PostgresNode(name, folder / name, free_port(), "of the tests", settings) for name in ("leader", "one", "two")]
+    with ExitStack() as left:
+        left.callback(shutil.rmtree, folder)
+        nodes[1].folder.mkdir()
+        for path in (folder, nodes[1].folder):
+            path.chmod(0o755)
+        disk = left.enter_context(small_disk(nodes[1].data, server_user()))
+        for node in nodes:
+            left.callback(node.delete)
+            left.callback(node.send, signal.SIGCONT)
+        yield nodes, disk
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Return the fleet, loaded and serving."""
-    folder = Path(tempfile.mkdtemp(prefix="matinee-fleet-"))
-    folder.chmod(0o755)
-    settings = {**SETTINGS, **FOR_TESTS}
-    nodes = [PostgresNode(name, folder / name, free_port(), "of the tests", settings) for name in ("leader", "one", "two")]
-    leader, one, two = nodes
     home = tmp_path_factory.mktemp("fleet")
-    try:
+    with empty_nodes() as ((leader, one, two), disk), start_relay(two.port) as relay:
         leader.create()
         leader.start()
         with psycopg.connect(leader.url(), autocommit=True) as session:
@@ -82,14 +99,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         for follower in (one, two):
             follower.follow(leader)
             follower.start()
-        urls["DATABASE_FOLLOWER_URLS"] = ",".join(node.url("matinee") for node in (one, two))
+        urls["DATABASE_FOLLOWER_URLS"] = ",".join(node.url("matinee") for node in (one, replace(two, port=relay.port)))
         with start_server(home, MATINEE_ACCESS_LOG="off", **urls) as server:
-            yield Fleet(leader, one, two, server, key)
-    finally:
-        for node in reversed(nodes):
-            node.send(signal.SIGCONT)
-            node.delete()
-        folder.rmdir()
+            yield Fleet(leader, one, two, disk, relay, server, key)
 
 
 @contextmanager
@@ -108,6 +120,18 @@ def for_a_while(load: Load, reads: int = 400) -> None:
     """Let the load go on for so many reads more."""
     enough = len(load.history) + reads
     eventually(lambda: len(load.history), lambda done: done >= enough, 30)
+
+
+def send_log_until_the_disk_of_one_is_full(fleet: Fleet) -> None:
+    """Let the leader begin one segment of its log after another, until the first follower says that it has no room for it."""
+    said = fleet.one.log.stat().st_size
+    with psycopg.connect(fleet.leader.url("matinee"), autocommit=True) as session:
+
+        def begin_a_segment() -> str:
+            session.execute("SELECT pg_logical_emit_message(true, 'tests', ''), pg_switch_wal()")
+            return fleet.one.log.read_bytes()[said:].decode()
+
+        eventually(begin_a_segment, lambda log: "No space left on device" in log)
 
 
 def assert_unharmed(fleet: Fleet, load: Load, bound_s: float = BOUND_S) -> None:
@@ -160,6 +184,17 @@ def test_a_follower_freezes_and_thaws(fleet: Fleet) -> None:
     assert_every_write_done(load)
 
 
+def test_a_follower_is_half_open_and_comes_back(fleet: Fleet) -> None:
+    with under_load(fleet) as load:
+        fleet.relay.hold()
+        eventually(fleet.healthy, lambda names: names == ["leader", "one"])
+        for_a_while(load)
+        fleet.relay.go_on()
+
+    assert_unharmed(fleet, load)
+    assert_every_write_done(load)
+
+
 def test_a_follower_is_restarted(fleet: Fleet) -> None:
     with under_load(fleet) as load:
         fleet.one.end()
@@ -206,6 +241,23 @@ def test_a_follower_that_no_longer_replays_is_left_out(fleet: Fleet) -> None:
         session.execute("SELECT pg_wal_replay_resume()")
 
     assert left_out["staleness_s"] > BOUND_S
+    assert_unharmed(fleet, load)
+    assert_every_write_done(load)
+
+
+def test_a_follower_whose_disk_is_full_is_left_out_until_there_is_room(fleet: Fleet) -> None:
+    if fleet.disk is None:
+        pytest.skip("this process may not mount the small disk that is to be filled")
+    with under_load(fleet) as load:
+        fleet.disk.fill()
+        send_log_until_the_disk_of_one_is_full(fleet)
+        eventually(lambda: fleet.copies()["one"]["staleness_s"], lambda staleness_s: staleness_s > BOUND_S)
+        for_a_while(load)
+        fleet.disk.free()
+        if fleet.one.state() == "dead":
+            fleet.one.start()
+        eventually(lambda: fleet.copies()["one"]["staleness_s"], lambda staleness_s: staleness_s < BOUND_S, 30)
+
     assert_unharmed(fleet, load)
     assert_every_write_done(load)
 

@@ -13,9 +13,9 @@ import pytest
 
 from matinee.domain.freshness import ANY, AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
-from matinee.storage.copies import FAILURES_BEFORE_EJECTION, Copy
+from matinee.storage.copies import BUSY_FOR_S, FAILURES_BEFORE_EJECTION, Copy
 from matinee.storage.followers import Followers, ReadRules
-from matinee.storage.postgres import Attempt, ServerFailed
+from matinee.storage.postgres import Attempt, ServerBusy, ServerFailed
 from matinee.storage.sql import Statement
 
 RULES = ReadRules(
@@ -25,18 +25,21 @@ RULES = ReadRules(
 
 
 class MemoryServer:
-    """A server that is at a position, and answers, fails or stays silent."""
+    """A server that is at a position, and answers, fails or stays silent. Its connections may be taken for a while."""
 
     def __init__(self, name: str) -> None:
         self.name, self.position, self.asked = name, 10, 0
         self.silent = self.failing = False
-        self.was_shut, self.takes_s = 0, 0.0
+        self.was_shut, self.takes_s, self.taken_for_s = 0, 0.0, 0.0
 
     async def rows(self, statement: Statement, wait_s: float, timeout_s: float, attempt: Attempt) -> tuple[int, list[Any]]:
         """Answer with the server's own name."""
         self.asked += 1
         if self.failing:
             raise ServerFailed("connection refused")
+        await asyncio.sleep(min(self.taken_for_s, wait_s))
+        if self.taken_for_s > wait_s:
+            raise ServerBusy("no connection was free in time")
         ends_s = time.monotonic() + timeout_s
         while self.silent and not attempt.was_cut and time.monotonic() < ends_s:
             await asyncio.sleep(0.001)
@@ -44,6 +47,9 @@ class MemoryServer:
             raise ServerFailed("it did not answer in time")
         await asyncio.sleep(self.takes_s)
         return self.position, [(self.name,)]
+
+    async def open(self) -> None:
+        pass
 
     def shut(self) -> None:
         self.was_shut += 1
@@ -120,6 +126,39 @@ def test_a_frozen_follower_costs_the_hedges_delay_and_not_the_deadline() -> None
     assert took_s < RULES.timeout_s
 
 
+def test_a_follower_without_a_free_connection_is_not_ejected_while_it_answers_others() -> None:
+    async def reads() -> tuple[Counter[str], bool]:
+        fleet = Fleet()
+        fleet.copies["one"].answered(10)
+        fleet.one.taken_for_s = 1.0
+        return await fleet.who(10), fleet.copies["one"].is_healthy
+
+    assert run(reads()) == ({"two": 10}, True)
+
+
+def test_a_follower_without_a_free_connection_that_answers_nobody_is_ejected() -> None:
+    async def reads() -> tuple[Counter[str], int]:
+        fleet = Fleet()
+        fleet.copies["one"]._answered_s = time.monotonic() - BUSY_FOR_S
+        fleet.one.taken_for_s = 1.0
+        return await fleet.who(10), fleet.one.asked
+
+    assert run(reads()) == ({"two": 10}, FAILURES_BEFORE_EJECTION)
+
+
+def test_a_read_from_before_an_ejection_says_nothing_about_a_follower_that_was_taken_back() -> None:
+    async def reads() -> tuple[Counter[str], bool]:
+        fleet = Fleet()
+        fleet.one.silent, fleet.copies["two"].in_flight = True, 100  # so that all are sent to the silent one
+        reads = [asyncio.create_task(fleet.read()) for _ in range(FAILURES_BEFORE_EJECTION)]
+        await asyncio.sleep(0)
+        fleet.copies["one"].eject("it does not answer")
+        await fleet.copies["one"].take_back()
+        return Counter([who for who, _ in await asyncio.gather(*reads)]), fleet.copies["one"].is_healthy
+
+    assert run(reads()) == ({"two": FAILURES_BEFORE_EJECTION}, True)
+
+
 def test_without_a_budget_for_hedges_a_frozen_follower_still_fails_no_read() -> None:
     async def reads() -> Counter[str]:
         fleet = Fleet()
@@ -162,15 +201,40 @@ def test_leader_reads_never_means_never() -> None:
     assert run(reads()) == 0
 
 
+def a_stale_one_and_a_fresh_two() -> Fleet:
+    fleet = Fleet()
+    fleet.router._samples.add(5, time.monotonic() - 10)
+    fleet.router._samples.add(10, time.monotonic())
+    fleet.one.position = fleet.copies["one"].position = 5
+    return fleet
+
+
 def test_a_follower_over_the_bound_is_not_used_while_another_one_is_within() -> None:
     async def reads() -> Counter[str]:
-        fleet = Fleet()
-        fleet.router._samples.add(5, time.monotonic() - 10)
-        fleet.router._samples.add(10, time.monotonic())
-        fleet.one.position = fleet.copies["one"].position = 5
-        return await fleet.who(10)
+        return await a_stale_one_and_a_fresh_two().who(10)
 
     assert run(reads()) == {"two": 10}
+
+
+@pytest.mark.parametrize("late", ["takes_s", "taken_for_s"])
+def test_a_follower_that_is_late_is_waited_for_while_the_other_one_is_over_the_bound(late: str) -> None:
+    async def reads() -> tuple[Counter[str], int]:
+        fleet = a_stale_one_and_a_fresh_two()
+        setattr(fleet.two, late, RULES.hedge_s * 3)
+        return await fleet.who(4), fleet.one.asked
+
+    assert run(reads()) == ({"two": 4}, 0)
+
+
+def test_a_follower_over_the_bound_answers_when_the_fresh_one_is_silent() -> None:
+    async def reads() -> tuple[str, AsOf]:
+        fleet = a_stale_one_and_a_fresh_two()
+        fleet.two.silent = True
+        return await fleet.read()
+
+    who, as_of = run(reads())
+
+    assert (who, as_of.position, round(as_of.staleness_s)) == ("one", 5, 10)
 
 
 def test_an_answer_that_grew_too_old_on_its_way_is_asked_of_a_fresher_copy() -> None:

@@ -11,12 +11,13 @@ from typing import Any, Literal
 import structlog
 
 from matinee.storage import read_metrics as metrics
-from matinee.storage.postgres import Server
+from matinee.storage.postgres import Server, ServerBusy, ServerFailed, ServerSilent
 
 FAILURES_BEFORE_EJECTION = (
     3  # in a row: one lost connection is no broken server, a frozen one has failed three reads in no time
 )
 LAST_ONES_PATIENCE = 3  # times as many, when no other copy is left
+BUSY_FOR_S = 0.5  # with every connection taken and no answer for so long, it is not busy but broken
 log = structlog.get_logger("matinee.copies")
 
 Role = Literal["follower", "leader"]
@@ -32,25 +33,34 @@ class Copy:
         self.since_s = time.monotonic()
         self.position = self.replayed_bytes = 0
         self.in_flight = self.reads = self.retries = self.hedges = self._failures_in_row = 0
+        self._answered_s = 0.0
         self._count_read = metrics.READS.labels(self.name, role).inc
 
     def answered(self, position: int) -> None:
         """Note a statement that this copy has answered."""
         self.reads += 1
-        self._failures_in_row = 0
+        self._failures_in_row, self._answered_s = 0, time.monotonic()
         self.position = max(self.position, position)
         self._count_read()
 
-    def failed(self, reason: str, *, is_last: bool = False) -> None:
+    def failed(self, error: ServerFailed, since_s: float, *, is_last: bool = False) -> None:
         """Note a statement that this copy has not answered; it is ejected after a few in a row.
 
-        The last one is kept for longer when it is only silent: on a machine that has too much to do, all are late at once.
+        `since_s` is what it was when the statement was sent: one from before an ejection says nothing about a copy that was
+        taken back since. The last one is kept for longer when it is only silent: on a machine that has too much to do, all are
+        late at once. One that had no connection free and answers others has not failed: this process has too much to do.
         """
         self.retries += 1
         metrics.RETRIES.labels(self.name).inc()
+        if since_s != self.since_s or (isinstance(error, ServerBusy) and self._is_answering()):
+            return
         self._failures_in_row += 1
-        if self._failures_in_row >= FAILURES_BEFORE_EJECTION * (LAST_ONES_PATIENCE if is_last else 1):
-            self.eject(reason)
+        patience = LAST_ONES_PATIENCE if is_last and isinstance(error, ServerSilent) else 1
+        if self._failures_in_row >= FAILURES_BEFORE_EJECTION * patience:
+            self.eject(str(error))
+
+    def _is_answering(self) -> bool:
+        return not self._failures_in_row and time.monotonic() - self._answered_s < BUSY_FOR_S
 
     def hedged(self) -> None:
         """Note a statement that a second copy was asked because this one took long."""
@@ -73,7 +83,7 @@ class Copy:
         if self._was_ejected:
             log.warning("taken back", copy=self.name, role=self.role, position=self.position)
         self.is_healthy, self.reason, self._failures_in_row, self._was_ejected = True, "", 0, False
-        self.since_s = time.monotonic()
+        self.since_s = self._answered_s = time.monotonic()
 
     def line(self, staleness_s: float, lag_bytes: int | None) -> dict[str, Any]:
         """Return what /readyz shows of this copy, and bring its gauges up to date."""

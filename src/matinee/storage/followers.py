@@ -18,7 +18,7 @@ from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import Copy
-from matinee.storage.postgres import Attempt, ServerFailed, ServerSilent
+from matinee.storage.postgres import Attempt, ServerFailed
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement
 from matinee.storage.staleness import LeaderSamples
@@ -247,7 +247,7 @@ class Followers:
         """Return a copy's answer, or that of another one which is asked as well when the first is silent for too long."""
         attempt, now_s = Attempt(), time.monotonic()
         self._hedges_left = min(_MOST_HEDGES, self._hedges_left + _HEDGES_A_READ)
-        others = sum(other.is_healthy and other not in tried for other in self._copies)
+        others = [other for other in self._copies if other.is_healthy and other not in tried]
         if not others:
             return await self._send(copy, statement, deadline_s, deadline_s, attempt)
         hedges: list[asyncio.Task[Answered]] = []
@@ -258,8 +258,11 @@ class Followers:
         timer = asyncio.get_running_loop().call_later(self._rules.hedge_s, hedge)
         # Without the other copy's help, half of the time is left for it.
         give_up_s = now_s + (deadline_s - now_s) / 2
+        # For a free connection of it, only as long as the other one is not asked instead.
+        are_too_old = all(self._is_too_old_beside(other, copy, demand) for other in others)
+        wait_until_s = give_up_s if are_too_old else now_s + self._rules.hedge_s
         try:
-            return await self._send(copy, statement, now_s + self._rules.hedge_s, give_up_s, attempt)
+            return await self._send(copy, statement, wait_until_s, give_up_s, attempt)
         except ServerFailed:
             if not hedges:
                 raise
@@ -270,9 +273,12 @@ class Followers:
     def _hedge(
         self, first: Copy, statement: Statement, demand: Demand, deadline_s: float, tried: list[Copy], attempt: Attempt
     ) -> list[asyncio.Task[Answered]]:
-        """Ask another copy, if there is one and the budget allows; its answer ends the wait for the first one."""
+        """Ask another copy, if there is one and the budget allows; its answer ends the wait for the first one.
+
+        One that is too old is no help: the first is only late, and its answer will be fresh.
+        """
         other = self._pick(demand, tried) if self._hedges_left >= 1 else None
-        if other is None:
+        if other is None or self._is_too_old_beside(other, first, demand):
             return []
         self._hedges_left -= 1
         tried.append(other)
@@ -285,13 +291,13 @@ class Followers:
         self, copy: Copy, statement: Statement, wait_until_s: float, deadline_s: float, attempt: Attempt
     ) -> Answered:
         """Return one copy's answer. Raises: ServerFailed."""
-        now_s = time.monotonic()
+        now_s, since_s = time.monotonic(), copy.since_s
         copy.in_flight += 1
         try:
             position, rows = await copy.server.rows(statement, wait_until_s - now_s, deadline_s - now_s, attempt)
         except ServerFailed as error:
             others = any(other.is_healthy and other is not copy for other in self._copies)
-            copy.failed(str(error), is_last=isinstance(error, ServerSilent) and not others)
+            copy.failed(error, since_s, is_last=not others)
             raise
         finally:
             copy.in_flight -= 1
@@ -306,6 +312,11 @@ class Followers:
 
     def _staleness_s(self, copy: Copy, now_s: float) -> float:
         return 0.0 if copy is self._leader else self._samples.staleness_s(copy.position, now_s)
+
+    def _is_too_old_beside(self, other: Copy, copy: Copy, demand: Demand) -> bool:
+        """Return whether another copy is staler than it may be for a demand, while this one is not."""
+        now_s = time.monotonic()
+        return self._staleness_s(other, now_s) > self._bound_s(demand) >= self._staleness_s(copy, now_s)
 
 
 def _cut_when_answered(hedge: asyncio.Task[Answered], first: Attempt) -> None:

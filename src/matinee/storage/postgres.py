@@ -51,6 +51,10 @@ class ServerSilent(ServerFailed):
     """This server has not answered in time: it may be frozen, or only have too much to do."""
 
 
+class ServerBusy(ServerSilent):
+    """This server has not been asked: all connections were taken for as long as the read could wait for one."""
+
+
 @dataclass(frozen=True)
 class ServerOptions:
     """How a server is spoken to."""
@@ -172,8 +176,10 @@ class Server:
             raise ServerFailed("it is ejected")
         try:
             connection = await pool.getconn(timeout=min(wait_s, timeout_s))
-        except (PoolTimeout, PoolClosed) as error:
-            raise ServerFailed("no connection was free in time") from error
+        except PoolTimeout as error:
+            raise ServerBusy("no connection was free in time") from error
+        except PoolClosed as error:
+            raise ServerFailed("its connections were closed") from error
         attempt.on(connection)
         timer = asyncio.get_running_loop().call_later(timeout_s + _GRACE_S, attempt.cut)
         try:

@@ -1,0 +1,73 @@
+"""A relay to a server on loopback, which can make it half-open: connections stay up, new ones are taken, nothing goes through.
+
+Run by test_faults.py between its server and a follower: `python relay.py LISTENER PORT`, a process of its own, so that it never
+waits for the load. Peers may vanish at any time: that ends their connection, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+_AT_ONCE_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Relay:
+    """A port that leads to another one."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def hold(self) -> None:
+        """Forward nothing from now on, not even that a peer is gone; the kernel still takes connections and what is sent."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Forward what was held back, and what follows."""
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def start_relay(target_port: int) -> Iterator[Relay]:
+    """Start a relay to a port and end it afterwards."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, __file__, str(listener.fileno()), str(target_port)]
+        process = subprocess.Popen(command, pass_fds=[listener.fileno()])
+        port = listener.getsockname()[1]
+    try:
+        yield Relay(port, process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def _serve(listener: socket.socket, target_port: int) -> None:
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", target_port)
+            with contextlib.closing(target_writer):
+                await asyncio.gather(_forward(reader, target_writer), _forward(target_reader, writer))
+
+    server = await asyncio.start_server(connect, sock=listener)
+    await server.serve_forever()
+
+
+async def _forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Forward what comes from one side until its end, which is forwarded as well."""
+    with contextlib.suppress(OSError):
+        while piece := await source.read(_AT_ONCE_BYTES):
+            sink.write(piece)
+            await sink.drain()
+    sink.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])))
