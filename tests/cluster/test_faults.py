@@ -28,6 +28,7 @@ from tests.cluster.small_disk import SmallDisk, small_disk
 from tests.processes import Server, eventually, matinee, start_server
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.xdist_group("faults"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: the run on SQLite has no followers"),
 ]
