@@ -1,4 +1,4 @@
-"""Who is measured by read_path.py: how each is started, and what its process is told by its environment."""
+"""Who is measured by read_path.py and followers.py: how each is started, and what its process is told by its environment."""
 
 from __future__ import annotations
 

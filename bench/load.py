@@ -1,4 +1,7 @@
-"""Put load on a server with wrk, from a core of its own, and return what wrk measured. Called by read_path.py."""
+"""Put load on a server with wrk, from a core of its own, and return what wrk measured.
+
+Called by read_path.py and followers.py.
+"""
 
 from __future__ import annotations
 

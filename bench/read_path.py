@@ -89,18 +89,26 @@ def measure(settings: Config, paths: Path, options: argparse.Namespace) -> list[
             for item in taking_part
         ]
         check(running, paths)
-        turns: dict[str, list[load.Measured]] = {item.name: [] for item in taking_part}
-        for number in range(options.rounds + 1):
-            seconds = options.seconds if number else 1  # the first round only warms up
-            for item, process in running:
-                turn = load.run(
-                    process.url, paths, core=options.load_core, seconds=seconds, connections=options.connections, seed=number
-                )
-                print(f"round {number}: {item.name} {turn.per_s:,.0f}/s", file=sys.stderr)
-                process.wait_until_idle()
-                if number:
-                    turns[item.name].append(turn)
-    return [_row(name, several, turns[OURS.name]) for name, several in turns.items()]
+        turns = take_turns(running, paths, options)
+    return [row(name, several, turns[OURS.name]) for name, several in turns.items()]
+
+
+def take_turns(
+    running: list[tuple[Contestant, Process]], paths: Path, options: argparse.Namespace
+) -> dict[str, list[load.Measured]]:
+    """Put load on one contestant after another, round after round; return the turns of each by its name."""
+    turns: dict[str, list[load.Measured]] = {item.name: [] for item, _ in running}
+    for number in range(options.rounds + 1):
+        seconds = options.seconds if number else 1  # the first round only warms up
+        for item, process in running:
+            turn = load.run(
+                process.url, paths, core=options.load_core, seconds=seconds, connections=options.connections, seed=number
+            )
+            print(f"round {number}: {item.name} {turn.per_s:,.0f}/s", file=sys.stderr)
+            process.wait_until_idle()
+            if number:
+                turns[item.name].append(turn)
+    return turns
 
 
 def check(running: list[tuple[Contestant, Process]], paths: Path) -> None:
@@ -130,7 +138,8 @@ def _get(url: str) -> tuple[int, bytes, str | None]:
         return answer.status, answer.read(), answer.headers["etag"]
 
 
-def _row(name: str, turns: list[load.Measured], ours: list[load.Measured]) -> dict[str, Any]:
+def row(name: str, turns: list[load.Measured], ours: list[load.Measured]) -> dict[str, Any]:
+    """Return a contestant's figures, and how many times its rate ours is."""
     rates = [turn.per_s for turn in turns]
     return {
         "contestant": name,

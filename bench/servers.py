@@ -1,6 +1,7 @@
 """Server processes: start one on a free loopback port, pinned to a core, wait until it answers, end it and its workers.
 
-Called by read_path.py. Each process is ended by its own id, whatever happened before; none is looked for by name.
+Called by read_path.py, followers.py and fleet.py. Each process is ended by its own id, whatever happened before; none is
+looked for by name.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def serving(command: Sequence[str], environ: Mapping[str, str], *, port: int, re
         started = subprocess.Popen(
             command,
             cwd=_ROOT,
-            env=_environ(environ),
+            env=environment(environ),
             stdout=output,
             stderr=subprocess.STDOUT,
             preexec_fn=pin(core),  # noqa: PLW1509  this process has no threads
@@ -91,9 +92,11 @@ def serving(command: Sequence[str], environ: Mapping[str, str], *, port: int, re
             _end(started)
 
 
-def _environ(more: Mapping[str, str]) -> dict[str, str]:
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return what a process is run with: this one's environment without its settings of ours, and `more`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MATINEE_", "DJANGO_", "GRANIAN_"))}
-    return {**kept, "PYTHONPATH": str(_ROOT), **more}
+    # This checkout is what is measured, whatever else the interpreter would find under our name.
+    return {**kept, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}", **more}
 
 
 def _wait_until_ready(started: subprocess.Popen[bytes], url: str, output: IO[bytes]) -> None:

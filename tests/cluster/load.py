@@ -103,6 +103,8 @@ class Load:
         began_s, status, position, staleness_s, answer = time.monotonic(), 0, 0, 0.0, b""
         try:
             async with asyncio.timeout(_CLIENT_DEADLINE_S):
+                # The server ends a connection that was not used for half a minute; that is no read that fails.
+                self._idle = [kept for kept in self._idle if kept.is_open]
                 wire = self._idle.pop() if self._idle else await _Wire.connect(self.url)
                 status, told, answer = await wire.ask(method, path, headers, body)
                 position = int(told.get("matinee-position", 0))
@@ -127,6 +129,11 @@ class _Wire:
     async def connect(cls, url: str) -> _Wire:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the server has not ended the connection."""
+        return not self._reader.at_eof()
 
     async def ask(self, method: str, path: str, headers: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
