@@ -27,6 +27,7 @@ from matinee.storage.watch import Watch
 _HEDGES_A_READ = 0.1  # in the long run one read in ten may be asked twice; more would double the load of an overloaded service
 _MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ejected
 _FIRST_PAUSE_S = 0.002
+_FIRST_WAIT_S = 3.0  # a process that begins on a busy machine opens its first connections late
 _LEADER_WAITING = 100  # reads that wait for the leader, for each that it answers: at a millisecond each, nobody waits for long
 _LEADER_LEAST_S = 0.25  # what a read has for the leader when followers have used its time up
 
@@ -118,12 +119,12 @@ class Followers:
             await asyncio.gather(*(copy.server.close() for copy in {*self._copies, self._leader}))
 
     async def _settle(self) -> None:
-        """Begin to watch; the first reads wait until a copy has answered, as long as a read may take."""
+        """Begin to watch; the first reads of a process wait until a copy has answered, longer than any later one."""
         if not self._is_started:
             self._is_started = True
             self._watch.start()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._watch.settled.wait(), self._rules.timeout_s)
+            await asyncio.wait_for(self._watch.settled.wait(), max(self._rules.timeout_s, _FIRST_WAIT_S))
         self._watch.settled.set()
 
     async def _not_behind(self, statement: Statement, demand: Demand) -> Answered:
