@@ -75,6 +75,7 @@ def test_a_table_that_somebody_holds_is_told_and_the_next_try_goes_on(small_cata
         owner.execute("DELETE FROM django_migrations WHERE app = 'catalogue' AND name >= '0004'")
         owner.execute("DROP INDEX document_runtime")
         owner.execute("ALTER TABLE movie_facet DROP COLUMN title_key")
+        owner.execute("DROP INDEX document_added")
     with psycopg.connect(os.environ["DATABASE_URL"]) as somebody:
         somebody.execute("LOCK TABLE movie_document IN ROW EXCLUSIVE MODE")
         held = matinee(small_catalogue, "migrate")

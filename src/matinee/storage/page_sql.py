@@ -34,7 +34,9 @@ KEYS = {
     "added": "movie_id",
 }
 _NEVER_UNKNOWN = ("title", "added")
-_COPIED_KEYS = ("popularity", "rating", "votes", "year")  # those that movie_facet has too
+_TABLES = {"page_by_facet": "f", "page_by_bounds": "k"}  # which is walked, by its name in the statement; else it is d
+# Those that it holds in its indexes.
+_HELD_KEYS = {"f": ("popularity", "rating", "votes", "year"), "k": ("popularity", "rating", "votes", "year", "runtime")}
 
 # Each engine's language of full-text queries.
 _LANGUAGES: dict[Engine, Any] = {"sqlite": search, "postgresql": tsquery}
@@ -67,7 +69,7 @@ def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
 def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:
     """Return the conditions on numbers for a walk along the index of an order.
 
-    PostgreSQL is told only to look at the facet's copies of the keys, which its indexes hold: its planner knows from its
+    PostgreSQL is told only to look at the keys that the walked table's indexes hold: its planner knows from its
     statistics how many rows pass a bound. SQLite's does not. One on the order's own key bounds the walk, unless the key that
     it goes on from does so. Any other gets a + before its column, by which SQLite checks it on the way: it would else take
     that column's index and sort all that it finds there, or begin at the bound and not at the key. A single year is free: it
@@ -79,8 +81,8 @@ def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | N
     bare = [(part.startswith(own) or part == free) and not (passed and part.startswith(passed)) for part in parts]
     placed = [part.replace("d.", f"{table}.") if part.startswith(own) else part for part in parts]
     if engine == "postgresql":
-        copied = tuple(f"d.{name}_key " for name in _COPIED_KEYS)
-        return [part.replace("d.", f"{table}.") if part.startswith(copied) else part for part in parts]
+        held = tuple(f"d.{name}_key " for name in _HELD_KEYS.get(table, ()))
+        return [part.replace("d.", f"{table}.") if part.startswith(held) else part for part in parts]
     return [part if is_bare else f"+{part}" for part, is_bare in zip(placed, bare, strict=True)]
 
 
@@ -102,11 +104,13 @@ def list_statement(
         base, fills = "page_by_few", {"few": sql["few_by_person"].format(**people.pop(0))}
     elif groups:
         base, fills, groups = _drive_by_facet(groups, directory, values)
-    table = "f" if base == "page_by_facet" else "d"
+    if engine == "postgresql" and base == "page_by_order" and query.filters.bounds:
+        base = "page_by_bounds"
+    table = _TABLES.get(base, "d")
     bounds = _along(_bounds(query.filters, values), table, query.sort, after, engine)
     conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
     conditions += [sql["has_person"].format(**person) for person in people]
-    if engine == "postgresql" and table == "f" and query.sort.name == "added" and after is not None:
+    if engine == "postgresql" and table != "d" and query.sort.name == "added" and after is not None:
         # Of a bound on one of two columns that are equal, its planner does not know that it bounds the other.
         conditions.append(f"d.movie_id {'<' if query.sort.descending else '>'} :after_id")
     statement = _ordered(sql[base], sql["known_then_unknown"], fills, conditions, query.sort, after, values, table)
