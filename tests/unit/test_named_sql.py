@@ -27,9 +27,9 @@ def test_every_statement_in_the_files_of_an_engine_is_read_once(engine: Engine) 
 
 def test_every_engine_answers_the_same_questions() -> None:
     about_servers = FILES["postgresql/watch.sql"] + FILES["postgresql/report.sql"]
-    watch = set(re.findall(r"^-- name: (\S+)", about_servers, re.MULTILINE))
+    own = {*re.findall(r"^-- name: (\S+)", about_servers, re.MULTILINE), "page_by_bounds"}  # the last is another way to a page
 
-    assert named_queries("sqlite").keys() == named_queries("postgresql").keys() - watch
+    assert named_queries("sqlite").keys() == named_queries("postgresql").keys() - own
 
 
 @pytest.mark.parametrize(("engine", "name"), [(engine, name) for engine in ENGINES for name in sorted(named_queries(engine))])
@@ -46,7 +46,8 @@ def test_a_statement_has_a_sentence_and_a_text(engine: Engine, name: str) -> Non
 def test_no_statement_skips_rows_by_counting_them(file: str) -> None:
     text = re.sub(r"--.*", "", FILES[file])
 
-    assert not re.search(r"\boffset\b", text, re.IGNORECASE)
+    # OFFSET 0 skips nothing: it is PostgreSQL's word for "this part first".
+    assert not re.search(r"\boffset\b(?! 0\b)", text, re.IGNORECASE)
 
 
 def test_the_files_hold_nothing_but_sql() -> None:
