@@ -1,12 +1,16 @@
 -- wrk's script: ask for the paths of a file in a shuffled order, then print what was measured as one line of JSON.
 -- wrk -s random_paths.lua URL -- FILE SEED
+-- A line is a path, or a path and a header parted by tabs: PATH, NAME, VALUE.
 
 local requests, sent = {}, 0
 
 function init(args)
    math.randomseed(tonumber(args[2]))
-   for path in io.lines(args[1]) do
-      requests[#requests + 1] = wrk.format("GET", path)
+   for line in io.lines(args[1]) do
+      local path, name, value = line:match("^([^\t]+)\t?([^\t]*)\t?(.*)$")
+      local headers = {["Host"] = wrk.headers["Host"]}
+      if name ~= "" then headers[name] = value end
+      requests[#requests + 1] = wrk.format("GET", path, headers)
    end
    for last = #requests, 2, -1 do
       local other = math.random(last)

@@ -40,14 +40,15 @@ class Process:
     def wait_until_idle(self) -> None:
         """Return when its processes do nothing any more: what wrk no longer waits for would be done at the next one's cost."""
         deadline_s = time.monotonic() + _END_S
-        used_s = self._cpu_s()
+        used_s = self.cpu_s()
         while time.monotonic() < deadline_s:
             time.sleep(_IDLE_STEP_S)
-            before_s, used_s = used_s, self._cpu_s()
+            before_s, used_s = used_s, self.cpu_s()
             if used_s - before_s <= _IDLE_STEP_S * 0.1:
                 return
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
+        """Return the processor time that its processes have used, in user and kernel mode."""
         ticks = 0
         for pid in self.pids():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -56,7 +57,7 @@ class Process:
 
     def rss_bytes(self) -> dict[int, int]:
         """Return the resident memory of each of its processes."""
-        return {pid: _rss_bytes(pid) for pid in self.pids()}
+        return {pid: rss_bytes(pid) for pid in self.pids()}
 
 
 def pin(core: int) -> Callable[[], None]:
@@ -137,7 +138,8 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _rss_bytes(pid: int) -> int:
+def rss_bytes(pid: int | str = "self") -> int:
+    """Return the resident memory of a process, this one's by default."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024

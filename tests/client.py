@@ -21,7 +21,9 @@ class Client:
         self.front = build(self.config)
         self._loop = asyncio.new_event_loop()
         transport = httpx.ASGITransport(app=self.front)  # type: ignore[arg-type]
-        self._http = httpx.AsyncClient(transport=transport, base_url="http://testserver")
+        self._http = httpx.AsyncClient(
+            transport=transport, base_url="http://testserver", headers={"accept-encoding": "identity"}
+        )
         self._key = ""
 
     def __enter__(self) -> Self:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ import httpx
 
 T = TypeVar("T")
 START_DEADLINE_S = 30.0
-MATINEE = [sys.executable, "-c", "from matinee.cli.main import main; main()"]
+# Tests that were started in the background have interrupts ignored, and what they start would inherit that.
+_INTERRUPTIBLE = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+MATINEE = [sys.executable, "-c", f"{_INTERRUPTIBLE}; from matinee.cli.main import main; main()"]
 
 
 def eventually(look: Callable[[], T], expected: Callable[[T], bool], deadline_s: float = 10.0) -> T:
@@ -69,7 +71,8 @@ class Server:
 
     def get(self, path: str, **options: object) -> httpx.Response:
         """Send a GET."""
-        return httpx.get(self.url + path, timeout=10, **options)  # type: ignore[arg-type]
+        headers = {"accept-encoding": "identity"} | options.pop("headers", {})  # type: ignore[operator]
+        return httpx.get(self.url + path, timeout=10, headers=headers, **options)  # type: ignore[arg-type]
 
 
 def answers(url: str) -> bool:
@@ -81,13 +84,15 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def start_server(home: Path, *words: str, command: str = "serve", **more: str) -> Iterator[Server]:
-    """Start a server over a data folder and end it afterwards."""
-    port = free_port()
+def start_server(
+    home: Path, *words: str, command: str = "serve", program: Sequence[str] = MATINEE, port: int = 0, **more: str
+) -> Iterator[Server]:
+    """Start a server over a data folder, on a free port unless one is given, and end it afterwards."""
+    port = port or free_port()
     log = home / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*MATINEE, command, "--port", str(port), *words], env=environment(home, **more), stdout=output, stderr=output
+            [*program, command, "--port", str(port), *words], env=environment(home, **more), stdout=output, stderr=output
         )
     server = Server(f"http://127.0.0.1:{port}", home, process, log)
     try:

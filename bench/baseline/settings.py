@@ -1,11 +1,13 @@
 """The baseline's Django settings: those of Matinee's catalogue, without what an API does not need.
 
-Read by Django by name. No admin, no sessions, no middleware, no authentication, no throttle, no browsable pages: less than most
-applications have, and so in the baseline's favour.
+Read by Django by name. With BENCH_REDIS_URL it is the application that keeps its answers in Redis. No admin, no sessions, no
+middleware, no authentication, no throttle, no browsable pages: less than most applications have, and so in the baseline's
+favour.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -48,6 +50,9 @@ DATABASES = {
         },
     }
 }
+_redis_url = os.environ.get("BENCH_REDIS_URL")
+if _redis_url:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": _redis_url}}
 LOGGING_CONFIG = None
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

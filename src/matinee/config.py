@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,80 +20,28 @@ from typing import Any
 import platformdirs
 
 from matinee.errors import ConfigError
+from matinee.setting_values import (
+    AUTO,
+    POSTGRES,
+    as_database_url,
+    as_memcached_url,
+    as_redis_url,
+    base_url,
+    bytes_or_auto,
+    choice,
+    flag,
+    folder,
+    memory_bytes,
+    names,
+    number,
+    postgres_urls,
+    whole,
+)
 
-_POSTGRES = re.compile(r"postgres(?:ql)?://[^\s]*/?[^\s]*$")
-_PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@")
+_LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its server processes together
+_LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)|([?&]password=)[^&\s]*")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return read
-
-
-def _flag(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in words:
-        raise ValueError("must be true or false")
-    return words[text.lower()]
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return text.lower()
-
-    return read
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _folder(text: str) -> Path:
-    return Path(text).expanduser().resolve()
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
-        return value
-
-    return read
-
-
-def _database_url(text: str) -> str:
-    if not _POSTGRES.match(text) and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
-        raise ValueError("must be postgresql://USER@HOST/DATABASE or sqlite:///PATH")
-    return text
-
-
-def _postgres_urls(text: str) -> tuple[str, ...]:
-    # A URL of several hosts has commas of its own, so a list is parted where the next URL begins.
-    urls = tuple(re.split(r"[\s,]+(?=postgres(?:ql)?://)", text.strip().strip(",")))
-    if not all(_POSTGRES.match(url) for url in urls):
-        raise ValueError("must be postgresql:// URLs, parted by commas")
-    return urls
-
-
-def _base_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("must begin with http:// or https://")
-    return text.rstrip("/")
 
 
 def _setting(env: str, default: Any, read: Callable[[str], Any], help_text: str, *, secret: bool = False) -> Any:
@@ -109,23 +56,38 @@ class Config:
     home: Path = _setting(
         "MATINEE_HOME",
         Path(platformdirs.user_data_dir("matinee")),
-        _folder,
+        folder,
         "Folder of the catalogue, its secrets and its logs.",
     )
     env: str = _setting(
-        "MATINEE_ENV", "development", _choice("development", "production"), "`production` demands SECRET_KEY and ALLOWED_HOSTS."
+        "MATINEE_ENV", "development", choice("development", "production"), "`production` demands SECRET_KEY and ALLOWED_HOSTS."
     )
     database_url: str = _setting(
         "DATABASE_URL",
         "",
-        _database_url,
+        as_database_url,
         "Where the catalogue is written: PostgreSQL's leader, or sqlite:///PATH; empty is catalogue.sqlite3 in MATINEE_HOME.",
     )
     follower_urls: tuple[str, ...] = _setting(
         "DATABASE_FOLLOWER_URLS",
         (),
-        _postgres_urls,
+        postgres_urls,
         "PostgreSQL's followers, from which everybody reads, parted by commas; empty reads from the leader.",
+    )
+    redis_url: str = _setting(
+        "REDIS_URL",
+        "",
+        as_redis_url,
+        "Redis or Valkey that all servers share as a cache: redis://, rediss:// or unix://; empty is none.",
+    )
+    memcached_url: str = _setting(
+        "MEMCACHED_URL", "", as_memcached_url, "memcached in its place: memcached://HOST:PORT; one of the two at most."
+    )
+    shared_cache_deadline_ms: int = _setting(
+        "MATINEE_SHARED_CACHE_DEADLINE_MS",
+        50,
+        whole(1, 10_000),
+        "Milliseconds after which a shared cache that does not answer is left alone until it does.",
     )
     secret_key: str = _setting(
         "SECRET_KEY",
@@ -135,103 +97,151 @@ class Config:
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        "ALLOWED_HOSTS", _LOCAL_HOSTS, _names, "Host names that the admin answers to, parted by commas."
+        "ALLOWED_HOSTS", _LOCAL_HOSTS, names, "Host names that the admin answers to, parted by commas."
     )
     host: str = _setting("MATINEE_HOST", "127.0.0.1", str, "Address that the server listens on.")
-    port: int = _setting("PORT", 8000, _whole(1, 65_535), "Port that the server listens on.")
-    workers: int = _setting("WEB_CONCURRENCY", 1, _whole(1, 256), "Server processes.")
-    log_level: str = _setting("LOG_LEVEL", "info", _choice("debug", "info", "warning", "error"), "Least level that is logged.")
+    port: int = _setting("PORT", 8000, whole(1, 65_535), "Port that the server listens on.")
+    workers: int = _setting("WEB_CONCURRENCY", 1, whole(1, 256), "Server processes.")
+    log_level: str = _setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "Least level that is logged.")
     log_format: str = _setting(
         "LOG_FORMAT",
         "auto",
-        _choice("auto", "console", "json"),
+        choice("auto", "console", "json"),
         "How the log is written; auto: console on a terminal, else json.",
     )
     log_file: str = _setting("MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream.")
     public_url: str = _setting(
-        "MATINEE_PUBLIC_URL", "", _base_url, "Address under which clients see this service; empty is what each request says."
+        "MATINEE_PUBLIC_URL", "", base_url, "Address under which clients see this service; empty is what each request says."
     )
     access_log: bool = _setting(
         "MATINEE_ACCESS_LOG",
         True,
-        _flag,
+        flag,
         "Whether each request is logged.",
     )
     public_reads: bool = _setting(
-        "MATINEE_PUBLIC_READS", True, _flag, "Whether anybody may read; if not, reads need a key of scope read or write."
+        "MATINEE_PUBLIC_READS", True, flag, "Whether anybody may read; if not, reads need a key of scope read or write."
     )
     cors_origins: tuple[str, ...] = _setting(
-        "MATINEE_CORS_ORIGINS", (), _names, "Web origins that may call the API from a browser, parted by commas; * is any."
+        "MATINEE_CORS_ORIGINS", (), names, "Web origins that may call the API from a browser, parted by commas; * is any."
     )
     max_age_s: int = _setting(
-        "MATINEE_MAX_AGE_S", 0, _whole(0, 86_400), "Seconds that clients may keep an answer without asking again."
+        "MATINEE_MAX_AGE_S", 0, whole(0, 86_400), "Seconds that clients may keep an answer without asking again."
     )
     max_body_bytes: int = _setting(
-        "MATINEE_MAX_BODY_BYTES", 1_048_576, _whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
+        "MATINEE_MAX_BODY_BYTES", 1_048_576, whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
     )
     read_timeout_ms: int = _setting(
-        "MATINEE_READ_TIMEOUT_MS", 1_000, _whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
+        "MATINEE_READ_TIMEOUT_MS", 1_000, whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
     )
     write_timeout_ms: int = _setting(
         "MATINEE_WRITE_TIMEOUT_MS",
         5_000,
-        _whole(100, 60_000),
+        whole(100, 60_000),
         "Milliseconds after which a write is given up with a 503 (PostgreSQL).",
     )
     max_follower_lag_s: float = _setting(
-        "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, _number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
+        "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
     )
     min_position_wait_ms: int = _setting(
         "MATINEE_MIN_POSITION_WAIT_MS",
         200,
-        _whole(0, 10_000),
+        whole(0, 10_000),
         "Milliseconds that a read with Matinee-Min-Position waits for a follower before it goes to the leader.",
     )
     leader_reads: str = _setting(
         "MATINEE_LEADER_READS",
         "when_needed",
-        _choice("when_needed", "never"),
+        choice("when_needed", "never"),
         "Whether the leader answers reads that no follower can: when_needed, or never.",
     )
-    pool_size: int = _setting("MATINEE_POOL_SIZE", 8, _whole(1, 200), "Connections to each follower, for each server process.")
+    pool_size: int = _setting("MATINEE_POOL_SIZE", 8, whole(1, 200), "Connections to each follower, for each server process.")
     leader_pool_size: int = _setting(
         "MATINEE_LEADER_POOL_SIZE",
         4,
-        _whole(1, 200),
+        whole(1, 200),
         "Reads that the leader answers at the same time for each server process while there are followers.",
     )
     change_tail_interval_ms: int = _setting(
         "MATINEE_CHANGE_TAIL_INTERVAL_MS",
         100,
-        _whole(10, 10_000),
+        whole(10, 10_000),
         "Milliseconds between two looks at how far the leader and each follower are.",
     )
     hedge_ms: int = _setting(
         "MATINEE_HEDGE_MS",
         50,
-        _whole(5, 10_000),
+        whole(5, 10_000),
         "Milliseconds without an answer after which a read is asked of another follower too.",
     )
     pgbouncer: bool = _setting(
         "MATINEE_PGBOUNCER",
         False,
-        _flag,
+        flag,
         "Whether the URLs lead to PgBouncer in transaction mode: no prepared statements, no settings of a session.",
     )
     busy_timeout_ms: int = _setting(
-        "MATINEE_BUSY_TIMEOUT_MS", 5_000, _whole(0, 60_000), "Milliseconds that a write waits for another writer (SQLite)."
+        "MATINEE_BUSY_TIMEOUT_MS", 5_000, whole(0, 60_000), "Milliseconds that a write waits for another writer (SQLite)."
+    )
+    local_cache_bytes: int = _setting(
+        "MATINEE_LOCAL_CACHE_BYTES",
+        AUTO,
+        bytes_or_auto,
+        "Bytes of ready answers that each server process keeps; 0 keeps none, auto is a tenth of the memory by all processes.",
+    )
+    cache_policy: str = _setting(
+        "MATINEE_CACHE_POLICY",
+        "s3fifo",
+        choice("s3fifo", "lru", "topn"),
+        "What the local cache keeps when it is full; `matinee cache simulate` compares them on your own traffic.",
+    )
+    list_max_staleness_s: float = _setting(
+        "MATINEE_LIST_MAX_STALENESS_S",
+        2.0,
+        number(0, 60),
+        "Seconds that a kept page is served after a change that it may lack, while it is read anew.",
+    )
+    stale_if_error_s: float = _setting(
+        "MATINEE_STALE_IF_ERROR_S",
+        60.0,
+        number(0, 86_400),
+        "Seconds that a kept answer may be old when nothing can be read; it says so. 0 answers 503 instead.",
+    )
+    popularity: bool = _setting(
+        "MATINEE_POPULARITY",
+        True,
+        flag,
+        "Whether accesses of movies are counted, for /v1/trending and for what a server loads when it starts.",
+    )
+    warm_movies: int = _setting(
+        "MATINEE_WARM_MOVIES",
+        1_000,
+        whole(0, 100_000),
+        "Movies that are asked for most, which a server loads before it says that it is ready; for two seconds at most.",
+    )
+    cdn_max_age_s: int = _setting(
+        "MATINEE_CDN_MAX_AGE_S",
+        0,
+        whole(0, 31_536_000),
+        "Seconds that a CDN in front may keep an answer (CDN-Cache-Control); 0 says nothing to it.",
+    )
+    cdn_tags: str = _setting(
+        "MATINEE_CDN_TAGS",
+        "surrogate-key",
+        choice("surrogate-key", "cache-tag", "none"),
+        "Header that names what an answer shows, for a CDN that purges by it (`matinee changes follow --purge-list`).",
     )
     drain_s: int = _setting(
-        "MATINEE_DRAIN_S", 1, _whole(0, 300), "Seconds between SIGTERM, when /readyz turns 503, and the end of accepting."
+        "MATINEE_DRAIN_S", 1, whole(0, 300), "Seconds between SIGTERM, when /readyz turns 503, and the end of accepting."
     )
     import_batch_rows: int = _setting(
-        "MATINEE_IMPORT_BATCH_ROWS", 250, _whole(1, 5_000), "Movies an import writes in one transaction."
+        "MATINEE_IMPORT_BATCH_ROWS", 250, whole(1, 5_000), "Movies an import writes in one transaction."
     )
 
     @property
     def on_postgres(self) -> bool:
         """Return whether the catalogue is in PostgreSQL."""
-        return bool(_POSTGRES.match(self.database_url))
+        return bool(POSTGRES.match(self.database_url))
 
     @property
     def database_name(self) -> str:
@@ -244,6 +254,14 @@ class Config:
         if self.database_url:
             return Path(self.database_url.removeprefix("sqlite:///")).expanduser().resolve()
         return self.home / "catalogue.sqlite3"
+
+    @property
+    def local_cache_bound_bytes(self) -> int:
+        """Return the bound of each process's local cache."""
+        if self.local_cache_bytes != AUTO:
+            return self.local_cache_bytes
+        share_bytes = int(memory_bytes() * _LOCAL_SHARE / self.workers)
+        return max(_LEAST_LOCAL_BYTES, min(share_bytes, _MOST_LOCAL_BYTES))
 
     @property
     def open_to_all_hosts(self) -> bool:
@@ -285,12 +303,14 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
             try:
                 values[setting.name] = read(environ[env])
             except ValueError as error:
-                shown = "(hidden)" if setting.metadata["secret"] else repr(environ[env][:80])
+                shown = "(hidden)" if setting.metadata["secret"] else repr(without_password(environ[env])[:80])
                 faults.append(f"{env}={shown}: {error}")
     values.update({name: value for name, value in overrides.items() if value is not None})
     config = Config(**values)
     if "secret_key" not in values:
         config = dataclasses.replace(config, secret_key=_kept_secret(config))
+    if config.redis_url and config.memcached_url:
+        faults.append("REDIS_URL and MEMCACHED_URL are both set; choose one, and unset the other")
     faults.extend(_production_faults(config, environ))
     if faults:
         raise ConfigError("The settings are wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
@@ -313,8 +333,8 @@ def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Or
 
 
 def without_password(url: str) -> str:
-    """Return a database's URL as it may be shown."""
-    return _PASSWORD.sub(r"\1:***@", url)
+    """Return a server's URL as it may be shown."""
+    return _PASSWORD.sub(r"\1\2***", url)
 
 
 def secret_path(config: Config) -> Path:

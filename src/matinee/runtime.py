@@ -5,15 +5,30 @@ Called by http and cli; the importers are handed what it builds. It must never d
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
+from matinee.cache.local import LocalTier
+from matinee.cache.policy import make_policy
+from matinee.cache.popularity import Counts, DatabaseCounts, NullCounts, Scores, Top, chosen_counts
+from matinee.cache.shared import SharedTier, shared_tier
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
+from matinee.domain.freshness import ANY
+from matinee.domain.popularity import Window
 from matinee.read.catalogue import Catalogue
+from matinee.read.loading import Loads
 from matinee.storage.reader import Reader
 from matinee.storage.source import Source
+
+if TYPE_CHECKING:
+    from matinee.cache.counting import Counting
+
+_PUBLISH_EVERY_S = 1.0  # metrics of other workers are read from their files
 
 
 def setup_django() -> None:
@@ -31,9 +46,38 @@ class Runtime:
     config: Config
     catalogue: Catalogue
     writes: ThreadPoolExecutor
+    local: LocalTier[Any] | None = None
+    counts: dict[int, int] = field(default_factory=dict)
+    popularity: Counts = field(default_factory=NullCounts)
+    publishers: list[Callable[[], None]] = field(default_factory=list)
+    _counting: Counting | None = None
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self) -> None:
+        """Begin what goes on beside the requests; called on the event loop."""
+        from matinee.cache.counting import Counting  # not before the server has said where workers count together
+
+        self._counting = Counting(self.counts, self.popularity)
+        self._background |= {asyncio.create_task(self._publish_on()), asyncio.create_task(self._counting.run())}
+
+    def publish(self) -> None:
+        """Bring the numbers that are counted beside the metrics to the metrics."""
+        for publisher in self.publishers:
+            publisher()
+
+    async def _publish_on(self) -> None:
+        while True:
+            await asyncio.sleep(_PUBLISH_EVERY_S)
+            self.publish()
 
     async def close(self) -> None:
-        """Finish the writes that have begun and close the reader."""
+        """End what goes on in the background, finish the writes that have begun and close the reader."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._counting is not None:
+            await self._counting.finish()
+        await self.popularity.close()
         self.writes.shutdown(wait=True)
         await self.catalogue.close()
 
@@ -43,7 +87,39 @@ def build(config: Config, source: Source | None = None) -> Runtime:
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
     writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")
-    return Runtime(config, Catalogue(reader(config, source), signer), writes)
+    of_settings = reader(config, source)
+    shared = shared_tier(config.redis_url, config.memcached_url, config.shared_cache_deadline_ms / 1000)
+    popularity = _popularity(config, shared, of_settings, writes)
+    catalogue = Catalogue(of_settings, signer, Loads(of_settings, shared), popularity)
+    return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity)
+
+
+def _popularity(config: Config, shared: SharedTier, of_settings: Reader, writes: ThreadPoolExecutor) -> Counts:
+    """Return where all processes together count what movies are asked for."""
+
+    async def write(scores: Scores) -> None:
+        from matinee.write import popularity  # which cannot be imported before Django has been set up
+
+        await asyncio.get_running_loop().run_in_executor(writes, popularity.add, scores)
+
+    async def read(window: Window, limit: int) -> Top:
+        return await of_settings.view(ANY).trending(window, limit)
+
+    return chosen_counts(
+        is_on=config.popularity,
+        redis_url=config.redis_url,
+        shared=shared,
+        deadline_s=config.shared_cache_deadline_ms / 1000,
+        database=DatabaseCounts(write, read),
+    )
+
+
+def _local_tier(config: Config, catalogue: Catalogue) -> LocalTier[Any] | None:
+    """Return the tier of this process, None when it is to have no bytes."""
+    bound_bytes = config.local_cache_bound_bytes
+    if not bound_bytes:
+        return None
+    return LocalTier(make_policy(config.cache_policy, bound_bytes), catalogue.log, config.list_max_staleness_s)
 
 
 def reader(config: Config, source: Source | None = None) -> Reader:

@@ -60,7 +60,7 @@ class Load:
         return [item for item in list(self.history) if item.kind == kind and item.began_s >= since_s]
 
     async def _run(self) -> None:
-        self._idle: list[_Wire] = []
+        self._idle: list[Wire] = []
         running = {asyncio.create_task(self._every(1 / READS_A_SECOND, self._read)), asyncio.create_task(self._write_on())}
         while not self._stop.is_set():
             await asyncio.sleep(0.02)
@@ -105,7 +105,7 @@ class Load:
             async with asyncio.timeout(_CLIENT_DEADLINE_S):
                 # The server ends a connection that was not used for half a minute; that is no read that fails.
                 self._idle = [kept for kept in self._idle if kept.is_open]
-                wire = self._idle.pop() if self._idle else await _Wire.connect(self.url)
+                wire = self._idle.pop() if self._idle else await Wire.connect(self.url)
                 status, told, answer = await wire.ask(method, path, headers, body)
                 position = int(told.get("matinee-position", 0))
                 staleness_s = float(told.get("matinee-staleness", "0").partition(";")[0])
@@ -119,14 +119,14 @@ class Load:
         return seen, answer
 
 
-class _Wire:
+class Wire:
     """One connection of a client's; requests follow one another on it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def connect(cls, url: str) -> _Wire:
+    async def connect(cls, url: str) -> Wire:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
@@ -141,6 +141,10 @@ class _Wire:
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         told = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
         return int(lines[0].split()[1]), told, await self._reader.readexactly(int(told.get("content-length", 0)))
+
+    def close(self) -> None:
+        """Hang up, whatever is still to come."""
+        self._writer.close()
 
 
 # The checks. Each returns what is wrong; of a good history, nothing.

@@ -101,7 +101,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
             follower.follow(leader)
             follower.start()
         urls["DATABASE_FOLLOWER_URLS"] = ",".join(node.url("matinee") for node in (one, replace(two, port=relay.port)))
-        with start_server(home, MATINEE_ACCESS_LOG="off", **urls) as server:
+        # Without a local tier, so that every read is one of a copy.
+        with start_server(home, MATINEE_ACCESS_LOG="off", MATINEE_LOCAL_CACHE_BYTES="0", **urls) as server:
             yield Fleet(leader, one, two, disk, relay, server, key)
 
 

@@ -47,7 +47,8 @@ def bouncer(small_catalogue: Path) -> Iterator[PgBouncer]:
 
 def through(bouncer: PgBouncer, **more: str) -> dict[str, str]:
     """Return the settings of whoever works through PgBouncer."""
-    return {"DATABASE_URL": bouncer.url("movies"), "MATINEE_PGBOUNCER": "true", **more}
+    # Nothing is kept of answers, so that each read goes through it.
+    return {"DATABASE_URL": bouncer.url("movies"), "MATINEE_PGBOUNCER": "true", "MATINEE_LOCAL_CACHE_BYTES": "0", **more}
 
 
 @pytest.fixture

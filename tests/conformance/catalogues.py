@@ -111,7 +111,7 @@ def stated(chance: random.Random, number: int) -> dict[str, Any]:
 def fill(size: int, seed: int) -> None:
     """Write a generated catalogue, then delete, merge, change and rename some of it."""
     from matinee.storage import models
-    from matinee.write import batches, keys, movies, names
+    from matinee.write import batches, keys, movies, names, popularity, purges
 
     chance = random.Random(seed)
     batches.write([record(number, **stated(chance, number)) for number in range(1, size + 1)], "tests")
@@ -125,8 +125,15 @@ def fill(size: int, seed: int) -> None:
     names.rename_person(jo.id, "Joe", jo.version, "tests")
     names.create_person("Nobody's Name", "tests")
     names.create_genre("Empty", "tests")
+    purges.purge(last, "tests")
+    purges.purge(None, "tests")
     keys.revoke(keys.create("old", "read", "tests").prefix, "tests")
     keys.create("good", "write", "tests")
+    # More than there are, and those that are gone among them.
+    scores = {movie_id: (chance.uniform(80_000, 80_010), chance.uniform(6_600, 6_610)) for movie_id in range(1, size + 10)}
+    popularity.add(
+        [(movie_id, *both) for movie_id, both in scores.items() if chance.random() < 0.7 or movie_id in (first, second)]
+    )
 
 
 def in_memory() -> MemoryReader:
@@ -145,6 +152,7 @@ def in_memory() -> MemoryReader:
         genre_ids=dict(models.Facet.objects.filter(kind="genre").values_list("name", "id")),
         changes=[_change(row) for row in models.Change.objects.all()],
         keys={key.digest: KeyRow(key.id, key.name, key.prefix, key.scope) for key in live_keys},
+        popularity={row.movie_id: {"day": row.day, "week": row.week} for row in models.MoviePopularity.objects.all()},
     )
     return MemoryReader(movies, contents)
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from matinee.domain.ids import ExternalId, MovieRef
+from matinee.domain.popularity import WINDOWS, Window
 from matinee.domain.query import SORTS, FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
 from matinee.domain.representation import Tombstone
 from matinee.domain.text import fold
@@ -109,10 +110,21 @@ def test_changes_are_the_same_from_everywhere(pair: Pair) -> None:
     everything = same(pair, "changes", 0, EVERYTHING)
     steps = [same(pair, "changes", since, 7) for since in range(everything[-1].position + 2)]
 
-    assert {change.kind for change in everything} == {"created", "updated", "deleted", "merged"}
+    assert {change.kind for change in everything} == {"created", "updated", "deleted", "merged", "purged"}
     assert "key" not in {change.subject for change in everything}
     assert steps[10] == [change for change in everything if change.position > 10][:7]
     assert steps[-1] == []
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_what_is_trending_is_the_same_and_lives(pair: Pair, window: Window) -> None:
+    everything = same(pair, "trending", window, EVERYTHING)
+    first = [same(pair, "trending", window, limit) for limit in (1, 7)]
+
+    assert first == [everything[:1], everything[:7]]
+    assert 100 < len(everything) < 198
+    assert {movie_id for movie_id, _ in everything} <= set(pair.memory._movies)
+    assert [score for _, score in everything] == sorted((score for _, score in everything), reverse=True)
 
 
 def test_keys_are_the_same(pair: Pair) -> None:

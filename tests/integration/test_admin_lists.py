@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from matinee.storage.models import Change, Genre, Person
-from matinee.write import batches, keys, movies, names
+from matinee.write import batches, keys, movies, names, purges
 from tests import postgres
 from tests.integration.admin_client import GENRES, KEYS, LOG, MOVIES, PEOPLE, Admin, Page, admin
 from tests.movies import record
@@ -255,6 +255,21 @@ def test_the_log_is_searched_by_thing_and_by_actor(ann: Admin) -> None:
     assert by_kind.rows() == ["121"]
     for page in (by_thing, by_actor, by_subject, by_kind):
         assert_cheap(page)
+
+
+def test_a_purge_is_told_in_words(ann: Admin) -> None:
+    add_numbered()
+    one, everything = purges.purge(7, "cli:purge"), purges.purge(None, "cli:purge")
+
+    listed = ann.get(f"{LOG}?subject=cache&kind=purged")
+    searched = ann.get(f"{LOG}?q=cache 7")
+    shown = ann.get(f"{LOG}{everything.position}/change/")
+
+    assert (listed.rows(), searched.rows()) == ([str(everything.position), str(one.position)], [str(one.position)])
+    assert "what caches keep of movie 7" in listed.words
+    assert "all that caches keep" in listed.words
+    assert "Nothing in the catalogue: every server dropped what it kept in its caches." in shown.words
+    assert_cheap(listed)
 
 
 def test_a_rare_change_is_reached_window_by_window(ann: Admin, monkeypatch: pytest.MonkeyPatch) -> None:

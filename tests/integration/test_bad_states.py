@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from matinee import config as configuration
 from tests.client import Client
 from tests.conftest import catalogue_in
 from tests.processes import eventually, free_port, matinee
@@ -196,19 +197,26 @@ def away(home: Path) -> Iterator[None]:
         path.rename(home / path.name)
 
 
+@pytest.fixture
+def strict(small_catalogue: Path) -> Iterator[Client]:
+    """Return a service that gives no old answer when nothing can be read."""
+    with Client(configuration.load(home=small_catalogue), stale_if_error_s=0) as client:
+        yield client
+
+
 @pytest.mark.sqlite_only("a file is looked at, taken away or damaged")
-def test_a_catalogue_that_disappears_is_told_and_served_again_when_it_is_back(movies: Client, small_catalogue: Path) -> None:
-    assert movies.get("/readyz").status_code == 200
+def test_a_catalogue_that_disappears_is_told_and_served_again_when_it_is_back(strict: Client, small_catalogue: Path) -> None:
+    assert strict.get("/readyz").status_code == 200
     with away(small_catalogue):
-        eventually(lambda: movies.get("/v1/movies/1").status_code, lambda status: status == 503, deadline_s=3)
-        answers = [movies.get(path) for path in READS]
-        unready = movies.get("/readyz")
+        eventually(lambda: strict.get("/v1/movies/1").status_code, lambda status: status == 503, deadline_s=3)
+        answers = [strict.get(path) for path in READS]
+        unready = strict.get("/readyz")
 
     for answer in answers:
         assert_unavailable(answer, "no-reader-available")
     assert unready.status_code == 503
     assert unready.json()["reason"].startswith("The catalogue cannot be read: ")
-    assert [movies.get(path).status_code for path in [*READS, "/readyz"]] == [200] * 7
+    assert [strict.get(path).status_code for path in [*READS, "/readyz"]] == [200] * 7
 
 
 @pytest.mark.sqlite_only("a file is looked at, taken away or damaged")

@@ -77,11 +77,23 @@ def test_doctor_finds_a_made_catalogue_well(small_catalogue: Path) -> None:
 
     findings = json.loads(as_json.stdout)
     assert (made.returncode, plain.returncode, as_json.returncode) == (0, 0, 0), plain.stdout
-    names = ["python", "settings", "home", "secret", "database", "catalogue", "search", "admin"]
+    names = ["python", "settings", "home", "secret", "cache", "database", "catalogue", "search", "admin"]
     names += ["role", "pools", "slots"] * postgres.wanted()
     assert [(finding["name"], finding["ok"]) for finding in findings] == [(name, True) for name in names]
     assert [line.split()[:2] for line in plain.stdout.splitlines()] == [["OK", name] for name in names]
-    assert findings[5]["detail"] == "12 movies, position 12"
+    assert findings[6]["detail"] == "12 movies, position 12"
+
+
+def test_doctor_finds_local_caches_bad_that_have_no_memory(small_catalogue: Path) -> None:
+    some = matinee(small_catalogue, "doctor", MATINEE_LOCAL_CACHE_BYTES="1048576", WEB_CONCURRENCY="2")
+    none = matinee(small_catalogue, "doctor", MATINEE_LOCAL_CACHE_BYTES="0")
+    many = matinee(small_catalogue, "doctor", MATINEE_LOCAL_CACHE_BYTES=str(2**40), WEB_CONCURRENCY="2")
+
+    shown = [next(line for line in done.stdout.splitlines() if line.split()[1] == "cache") for done in (some, none, many)]
+    assert shown[0].startswith("OK   cache      s3fifo, 1.0 MiB for each of 2 processes: 2.0 MiB of ")
+    assert shown[1] == "OK   cache      no local cache: MATINEE_LOCAL_CACHE_BYTES is 0"
+    assert shown[2].startswith("BAD  cache      s3fifo, 1,048,576.0 MiB for each of 2 processes: 2,097,152.0 MiB of ")
+    assert shown[2].endswith(" memory; lower MATINEE_LOCAL_CACHE_BYTES or WEB_CONCURRENCY.")
 
 
 @pytest.mark.sqlite_only("a file is made or damaged")

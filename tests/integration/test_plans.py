@@ -17,6 +17,7 @@ import pytest
 
 from matinee.domain.ids import ExternalId
 from matinee.domain.movie import Awards, Critics, Ids, MovieDocument, Person, Rating
+from matinee.domain.popularity import WINDOWS
 from matinee.domain.query import SORTS, FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
 from matinee.storage import page_sql
 from matinee.storage.page_sql import FEW_ROWS, FacetDirectory, Statement
@@ -180,19 +181,27 @@ def test_no_page_walks_a_table_or_sorts_more_than_it_must(
     assert wrong == {}
 
 
+TRENDING = [f"trending_by_{window}" for window in WINDOWS]
+
+
 def whole_statements() -> list[str]:
     return [name for name, text in named_queries().items() if text.startswith("SELECT") and "{" not in text]
 
 
 def test_no_named_statement_walks_a_table(many: sqlite3.Connection) -> None:
-    values = {"id": 1, "scheme": "imdb", "value": "tt1", "since": 1, "limit": 20, "digest": ""}
+    values = {"id": 1, "scheme": "imdb", "value": "tt1", "since": 1, "before": 9, "ids": "[1]", "limit": 20, "digest": ""}
 
     plans = {name: plan(many, named_queries()[name], values) for name in whole_statements()}
 
-    assert len(plans) == 10
+    assert len(plans) == 16
     assert {name: steps for name, steps in plans.items() if full_scans(steps)} == {}
     # Two are for the command line, and walk an index from end to end because that is what was asked for.
-    assert {name for name, steps in plans.items() if "SCAN" in str(steps)} == {"documents", "count_documents"}
+    walking = {name for name, steps in plans.items() if "SCAN" in str(steps).replace("SCAN json_each", "")}
+    assert walking - {"log_newest", "log_from", "log_before"} == {"documents", "count_documents", *TRENDING}
+    # Two begin at one end of their index, sort nothing, and stop when they have enough.
+    indexes = [f"SCAN movie_popularity USING INDEX popularity_{window}" for window in WINDOWS]
+    assert [plans[name][0].replace("COVERING ", "") for name in TRENDING] == indexes
+    assert "TEMP B-TREE" not in str([plans[name] for name in TRENDING])
 
 
 def test_no_search_and_no_list_of_ids_walks_a_table(many: sqlite3.Connection) -> None:

@@ -162,7 +162,16 @@ def test_no_page_walks_a_table_sorts_much_or_reads_much_more_than_it_answers(
 
 
 def test_no_named_statement_walks_a_table(many: psycopg.Connection[Any]) -> None:
-    values = {"id": 1, "scheme": "imdb", "value": "tt00000001", "since": 100_000, "limit": 20, "digest": ""}
+    values = {
+        "id": 1,
+        "scheme": "imdb",
+        "value": "tt00000001",
+        "since": 100_000,
+        "before": 9_000,
+        "ids": "[1, 2]",
+        "limit": 20,
+        "digest": "",
+    }
     sql = named_queries("postgresql")
     whole = [
         name for name, text in sql.items() if re.match("SELECT", text) and "{" not in text and not name.startswith("report")

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from matinee.storage.sql import named_queries
 from tests import postgres
 from tests.conftest import INSTANCE
 from tests.processes import MATINEE, environment, matinee
@@ -44,6 +45,13 @@ def test_the_reader_can_neither_write_nor_see_who_signs_in(small_catalogue: Path
             session.execute(statement)
 
 
+def test_the_reader_sees_what_is_trending_and_the_writer_counts_it(small_catalogue: Path) -> None:
+    with as_role("matinee_writer") as session:
+        session.execute("INSERT INTO movie_popularity (movie_id, day, week) VALUES (1, 2, 3)")
+    with as_role("matinee_reader") as session:
+        assert session.execute(named_queries("postgresql")["trending_by_day"].replace(":limit", "9")).fetchall() == [(1, 2.0)]
+
+
 def test_the_writer_can_write_and_cannot_change_tables(small_catalogue: Path) -> None:
     with as_role("matinee_writer") as session:
         session.execute("UPDATE facet SET movies = movies")
@@ -75,6 +83,7 @@ def test_a_table_that_somebody_holds_is_told_and_the_next_try_goes_on(small_cata
         owner.execute("DELETE FROM django_migrations WHERE app = 'catalogue' AND name >= '0004'")
         owner.execute("DROP INDEX document_runtime")
         owner.execute("ALTER TABLE movie_facet DROP COLUMN title_key")
+        owner.execute("DROP TABLE movie_popularity")
         owner.execute("DROP INDEX document_added")
     with psycopg.connect(os.environ["DATABASE_URL"]) as somebody:
         somebody.execute("LOCK TABLE movie_document IN ROW EXCLUSIVE MODE")

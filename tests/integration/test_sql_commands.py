@@ -35,8 +35,8 @@ def test_explain_of_an_address_that_is_wrong_says_so_with_exit_code_1(small_cata
 
 
 def test_report_shows_what_the_running_server_has_timed(server: Server) -> None:
-    for _ in range(3):
-        server.get("/v1/movies/1")
+    for movie_id in (1, 2, 3):
+        server.get(f"/v1/movies/{movie_id}")
     port = server.url.rpartition(":")[2]
 
     report = json.loads(matinee(server.home, "sql", "report", "--json", PORT=port).stdout)
@@ -69,4 +69,4 @@ def test_status_without_a_server_says_how_to_name_one(small_catalogue: Path) -> 
     shown = matinee(small_catalogue, "status", "--url", f"http://127.0.0.1:{free_port()}")
 
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert "start one, or name it: matinee status --url URL" in shown.stderr
+    assert "start one, or name it with --url URL." in shown.stderr

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from matinee import config as config_module
-from matinee.config import SETTINGS, Config, load, origins, secret_path
+from matinee.config import SETTINGS, Config, load, origins, secret_path, without_password
 from matinee.errors import ConfigError
 
 SECRET = "s3cret-" * 5
@@ -77,6 +77,11 @@ def test_the_command_line_goes_before_the_environment() -> None:
             "sqlite:///",
             "must be postgresql://USER@HOST/DATABASE or sqlite:///PATH",
         ),
+        ("REDIS_URL", "cache:6379", "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], rediss://... or unix://PATH"),
+        ("REDIS_URL", "unix://", "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], rediss://... or unix://PATH"),
+        ("MEMCACHED_URL", "cache:11211", "must be memcached://HOST[:PORT]"),
+        ("MEMCACHED_URL", "memcached://one:11211,two:11211", "must be memcached://HOST[:PORT]"),
+        ("MATINEE_SHARED_CACHE_DEADLINE_MS", "0", "must be a whole number from 1 to 10000"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(env: str, text: str, reason: str) -> None:
@@ -146,6 +151,55 @@ def test_production_with_a_secret_and_hosts_is_taken() -> None:
 )
 def test_any_host_name_is_answered_only_in_a_trial_on_all_addresses(environ: dict[str, str], opened: bool) -> None:
     assert load({**BASE, **environ}).open_to_all_hosts is opened
+
+
+@pytest.mark.parametrize(
+    ("env", "url"),
+    [
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://cache"),
+        ("REDIS_URL", "rediss://user:secret@cache.example.org:6380/1"),
+        ("REDIS_URL", "unix:///run/redis/redis.sock"),
+        ("MEMCACHED_URL", "memcached://cache"),
+        ("MEMCACHED_URL", "memcached://[::1]:11211"),
+    ],
+)
+def test_a_shared_cache_is_named_by_its_url(env: str, url: str) -> None:
+    config = load({**BASE, env: url})
+
+    assert {"REDIS_URL": config.redis_url, "MEMCACHED_URL": config.memcached_url} == {
+        "REDIS_URL": "",
+        "MEMCACHED_URL": "",
+        env: url,
+    }
+
+
+def test_two_shared_caches_at_once_are_refused() -> None:
+    faults = faults_of({"REDIS_URL": "redis://cache", "MEMCACHED_URL": "memcached://cache"})
+
+    assert faults == ["REDIS_URL and MEMCACHED_URL are both set; choose one, and unset the other"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:secret@cache:6379/0", "redis://:***@cache:6379/0"),
+        ("redis://user:se:cr@et@cache", "redis://user:***@cache"),
+        ("unix://:secret@/run/redis.sock?db=1", "unix://:***@/run/redis.sock?db=1"),
+        ("redis://cache?db=1&password=secret&x=1", "redis://cache?db=1&password=***&x=1"),
+        ("postgresql://user:secret@one:5432,two:5432/db", "postgresql://user:***@one:5432,two:5432/db"),
+        ("redis://cache:6379/0", "redis://cache:6379/0"),
+        ("https://movies.example.org/a:b@c", "https://movies.example.org/a:b@c"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+def test_a_url_that_is_refused_is_told_without_its_password() -> None:
+    (fault,) = faults_of({"DATABASE_URL": "mysql://user:secret@db"})
+
+    assert fault == "DATABASE_URL='mysql://user:***@db': must be postgresql://USER@HOST/DATABASE or sqlite:///PATH"
 
 
 def test_the_origin_of_every_setting_is_told() -> None:

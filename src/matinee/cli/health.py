@@ -14,6 +14,7 @@ import typer
 
 from matinee import config as configuration
 from matinee import runtime
+from matinee.cli import health_cache
 from matinee.cli.home import export_settings
 from matinee.cli.output import Json, as_json
 from matinee.config import Config
@@ -59,6 +60,11 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "settings", lambda: f"{sum(row.source != 'default' for row in configuration.origins(config))} not at their default"
     yield "home", lambda: _home(config)
     yield "secret", lambda: _secret(config)
+    yield "cache", lambda: health_cache.local(config)
+    if config.redis_url:
+        yield "redis", lambda: health_cache.redis(config)
+    if config.memcached_url:
+        yield "memcached", lambda: health_cache.memcached(config)
     yield "database", lambda: _database(config)
     yield "catalogue", _catalogue
     yield "search", lambda: _search(config)

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from matinee import __version__
-from matinee.cli import catalogue, cluster, health, keys, requests, server, settings, sql, users
+from matinee.cli import (
+    cache,
+    cache_server,
+    catalogue,
+    changes,
+    cluster,
+    health,
+    keys,
+    requests,
+    server,
+    settings,
+    sql,
+    users,
+)
 from matinee.cli.output import complain
 from matinee.errors import MatineeError
 
@@ -25,6 +38,8 @@ user_app = typer.Typer(help="The people who may sign in to the admin.", no_args_
 key_app = typer.Typer(help="The keys of programs that use the API.", no_args_is_help=True)
 cluster_app = typer.Typer(help="A leader, followers and servers on this machine, and faults to try.", no_args_is_help=True)
 sql_app = typer.Typer(help="The statements that are sent, their plans, and what the database counts.", no_args_is_help=True)
+cache_app = typer.Typer(help="What the caches do, and what they would do with your traffic.", no_args_is_help=True)
+changes_app = typer.Typer(help="The log of changes, followed as it grows.", no_args_is_help=True)
 config_app = typer.Typer(help="The settings and where each one comes from.", no_args_is_help=True)
 
 
@@ -66,6 +81,14 @@ app.command()(sql.status)
 app.add_typer(sql_app, name="sql")
 sql_app.command()(sql.report)
 sql_app.command()(sql.explain)
+app.add_typer(cache_app, name="cache")
+cache_app.command()(cache_server.stats)
+cache_app.command()(cache_server.top)
+cache_app.command()(cache_server.purge)
+cache_app.command()(cache_server.warm)
+cache_app.command()(cache.simulate)
+app.add_typer(changes_app, name="changes")
+changes_app.command("follow")(changes.follow)
 app.add_typer(cluster_app, name="cluster")
 for command in (
     cluster.up,

@@ -37,27 +37,33 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
             typer.echo("\t".join(str(cell) for cell in row))
         return
     from rich.console import Console
+
+    Console().print(drawn_table(columns, rows))
+
+
+def drawn_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """Return rows under their columns as a terminal shows them."""
     from rich.table import Table
 
     drawn = Table(*columns)
     for row in rows:
         drawn.add_row(*(str(cell) for cell in row))
-    Console().print(drawn)
+    return drawn
 
 
-# What a long command calls with how much is done of the total and how many movies that is.
+# What a long command calls with how much is done of the total and how many movies, or requests, that is.
 Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Advance]:
+def progress(what: str, total: int | None, unit: str = "movies") -> Iterator[Advance]:
     """Show how a long command goes on: a bar with rate and remaining time on a terminal, a line now and then elsewhere."""
-    with _bar(what, total) if sys.stderr.isatty() else _lines(what, total) as advance:
+    with _bar(what, total, unit) if sys.stderr.isatty() else _lines(what, total, unit) as advance:
         yield advance
 
 
 @contextmanager
-def _lines(what: str, total: int | None) -> Iterator[Advance]:
+def _lines(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     began_s = last_s = time.monotonic()
 
     def advance(done: int, movies: int) -> None:
@@ -66,13 +72,13 @@ def _lines(what: str, total: int | None) -> Iterator[Advance]:
         if now_s - last_s >= _PLAIN_INTERVAL_S:
             last_s = now_s
             share = f", {done * 100 // total} %" if total else ""
-            tell(f"{what}: {movies:,} movies, {movies / (now_s - began_s):,.0f}/s{share}")
+            tell(f"{what}: {movies:,} {unit}, {movies / (now_s - began_s):,.0f}/s{share}")
 
     yield advance
 
 
 @contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Advance]:
+def _bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -80,7 +86,7 @@ def _bar(what: str, total: int | None) -> Iterator[Advance]:
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
-        TextColumn("{task.fields[movies]:,} movies, {task.fields[rate]:,.0f}/s"),
+        TextColumn(f"{{task.fields[movies]:,}} {unit}, {{task.fields[rate]:,.0f}}/s"),
         TimeRemainingColumn(),
     ]
     began_s = time.monotonic()

@@ -23,8 +23,8 @@ def _shown(origin: configuration.Origin) -> object:
     if origin.secret:
         return "(set, hidden)" if origin.value else "(not set)"
     if isinstance(origin.value, tuple):
-        return ",".join(origin.value)
-    return origin.value if isinstance(origin.value, bool | int) else str(origin.value)
+        return ",".join(map(configuration.without_password, origin.value))
+    return origin.value if isinstance(origin.value, bool | int) else configuration.without_password(str(origin.value))
 
 
 def check() -> None:

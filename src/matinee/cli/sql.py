@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
-import urllib.error
-import urllib.request
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +12,7 @@ from matinee import runtime
 from matinee.cli.home import open_catalogue
 from matinee.cli.output import Json, as_json, table, tell
 from matinee.cli.requests import request
+from matinee.cli.running_server import Url, address_of, ask, ask_json
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -93,12 +91,11 @@ def _timings(config: Config) -> list[dict[str, Any]]:
     """Return calls, mean and p99 of each named statement from the running server's /metrics; none when there is no server."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104  all addresses are no address
     try:
-        with urllib.request.urlopen(f"http://{host}:{config.port}/metrics", timeout=2) as answer:
-            families = list(text_string_to_metric_families(answer.read().decode()))
-    except OSError:
+        text = ask(address_of(None, dataclasses.replace(config, public_url="")), "/metrics").body.decode()
+    except OperatorError:
         return []
+    families = list(text_string_to_metric_families(text))
     samples = [sample for family in families if family.name == "matinee_statement_seconds" for sample in family.samples]
     names = sorted({sample.labels["name"] for sample in samples})
     rows = [_timing(name, [sample for sample in samples if sample.labels["name"] == name]) for name in names]
@@ -117,16 +114,10 @@ def _timing(name: str, samples: list[Any]) -> dict[str, Any]:
     return {"name": name, "calls": int(calls), "mean_ms": mean_ms, "p99_at_most_ms": 1000 * p99_s, "total_s": total_s}
 
 
-def status(
-    url: Annotated[str | None, typer.Option(help="The server's address; else that of the settings.")] = None,
-    as_json_: Json = False,
-) -> None:
+def status(url: Url = None, as_json_: Json = False) -> None:
     """Ask the running server how it is and what it thinks of each copy; exit code 1 when something is missed, 2 without one."""
-    from matinee import config as configuration
-
-    config = configuration.load()
-    address = url or config.public_url or f"http://{config.host}:{config.port}"
-    state = _readiness(address)
+    address = address_of(url)
+    _, state = ask_json(address, "/readyz")
     if as_json_:
         as_json(state)
     else:
@@ -146,21 +137,3 @@ def status(
         )
         table(columns, [["" if line.get(name) is None else line[name] for name in columns] for line in state["dependencies"]])
     raise typer.Exit(0 if state["status"] == "ready" else 1)
-
-
-def _readiness(address: str) -> dict[str, Any]:
-
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310  the operator's own server
-            text = answer.read()
-    except urllib.error.HTTPError as error:
-        text = error.read()
-    except (OSError, ValueError) as error:
-        raise OperatorError(
-            f"No server answers at {address} ({error}); start one, or name it: matinee status --url URL"
-        ) from error
-    try:
-        found: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise OperatorError(f"What answers at {address} is no Matinee.") from error
-    return found

@@ -12,12 +12,14 @@ class Demand(NamedTuple):
     """What a request asks of the copy that answers it: to have reached a position, to be at most so many seconds behind.
 
     `is_forgiving` lets a position count for nothing that no copy can ever reach, such as one of a catalogue that was since
-    replaced: a browser's cookie or an ETag is no promise of ours.
+    replaced: a browser's cookie or an ETag is no promise of ours. `preferred_position` binds nobody: among copies that will
+    do, one that has reached it is asked, because what it answers can be kept.
     """
 
     min_position: int = 0
     max_staleness_s: float | None = None
     is_forgiving: bool = False
+    preferred_position: int = 0
 
 
 class AsOf(NamedTuple):

@@ -15,6 +15,7 @@ import msgspec
 
 from matinee.domain.ids import REF_PATTERN, MovieRef, parse_ref
 from matinee.domain.movie import closest
+from matinee.domain.popularity import HALF_LIVES_S, WINDOWS, Window
 from matinee.domain.ranking import title_key
 from matinee.domain.text import fold, fold_joined
 from matinee.errors import InvalidParameter, UnknownParameter
@@ -143,12 +144,19 @@ SORT = Parameter("sort", {"type": "string", "enum": _SORT_NAMES}, "The order; - 
 LIMIT = Parameter("limit", _whole(1, MAX_LIMIT, default=20), "How many at most.")
 CURSOR = Parameter("cursor", _text(1_200), "`next_cursor` of the page before.")
 Q = Parameter("q", _text(MAX_QUERY_CHARS), "Words of titles and people.", required=True)
+WINDOW = Parameter(
+    "window",
+    {"type": "string", "enum": list(WINDOWS), "default": "day"},
+    f"Of the last day or the last week: accesses lose half their weight in {HALF_LIVES_S['day'] // 3600} hours or in "
+    f"{HALF_LIVES_S['week'] // 86_400} days.",
+)
 SINCE = Parameter("since", _whole(0, 2**63 - 1, default=0), "The last position that you have seen.")
 
 LIST_PARAMETERS = (IDS, *FILTERS, SORT, LIMIT, CURSOR)
 SEARCH_PARAMETERS = (Q, *FILTERS, LIMIT, CURSOR)
 SUGGEST_PARAMETERS = (Q,)
 PERSON_PARAMETERS = (SORT, LIMIT, CURSOR)
+TRENDING_PARAMETERS = (WINDOW, LIMIT)
 CHANGES_PARAMETERS = (SINCE, LIMIT)
 
 Values = Mapping[str, list[str]]
@@ -256,6 +264,16 @@ def parse_sort(values: Values) -> Sort:
     if name not in SORTS:
         raise InvalidParameter(f"sort {text[:60]!r} is no order{closest(name, SORTS) or '.'} Orders: {', '.join(SORTS)}.")
     return Sort(name, (sign or SORTS[name]) == "-")
+
+
+def parse_window(values: Values) -> Window:
+    """Read the window of what is trending."""
+    text = first(values, "window")
+    for window in WINDOWS:
+        if text in (window, None):
+            return window
+    assert text is not None, "the first window is the one of who states none"
+    raise InvalidParameter(f"window {text[:60]!r} is no window{closest(text, WINDOWS) or '.'} Windows: {', '.join(WINDOWS)}.")
 
 
 def parse_limit(values: Values) -> int:

@@ -24,8 +24,7 @@ async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catal
     runtime: Runtime = request.app.state.runtime
     if not runtime.config.public_reads:
         await _authenticated(request, runtime, "read")
-    catalogue = request.scope["matinee.catalogue"] = runtime.catalogue.view(demand_of(request.scope))  # type: ignore[typeddict-unknown-key]
-    return runtime, catalogue
+    return runtime, runtime.catalogue.view(demand_of(request.scope, knows_etag=True))
 
 
 async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:

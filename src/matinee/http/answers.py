@@ -7,19 +7,19 @@ more than finding the movie does.
 from __future__ import annotations
 
 import hashlib
+import re
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from litestar import Request
 
 from matinee.config import Config
 from matinee.domain.freshness import AsOf
-from matinee.domain.representation import Representation
 from matinee.http.freshness import told
-from matinee.read.catalogue import Page
 
 JSON = b"application/json"
+_FORM = re.compile(r'-(?:br|gzip)"$')
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -37,6 +37,13 @@ class Answer:
         if status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
 
+    @classmethod
+    def of(cls, status: int, headers: Headers, body: bytes) -> Self:
+        """Return an answer whose headers are complete."""
+        answer = cls.__new__(cls)
+        answer.status, answer.headers, answer.body = status, headers, body
+        return answer
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
         """Send the answer."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
@@ -48,30 +55,12 @@ def plain_json(body: bytes, status: int = 200) -> Answer:
     return Answer(status, body, [(b"cache-control", b"no-store")])
 
 
-def movie_answer(scope: Any, config: Config, found: Representation, as_of: AsOf | None) -> Answer:
-    """Return a movie's bytes with their validators, or 304 when the client has them."""
-    headers = validators(config, found.etag, found.updated_at_s) + told(as_of)
-    if is_known(scope, found.etag):
-        return Answer(304, b"", headers)
-    return Answer(200, found.body, headers)
-
-
-def page_answer(scope: Any, config: Config, page: Page, as_of: AsOf | None) -> Answer:
-    """Return a page with its validators and a link to the next one, or 304 when the client has it."""
-    etag = body_etag(page.body)
-    headers = validators(config, etag, page.updated_at_s) + told(as_of)
-    if page.next_cursor is not None:
-        headers.append((b"link", f'<{next_url(scope, config, page.next_cursor)}>; rel="next"'.encode()))
-    if is_known(scope, etag):
-        return Answer(304, b"", headers)
-    return Answer(200, page.body, headers)
-
-
 def body_answer(scope: Any, config: Config, body: bytes, as_of: AsOf | None = None) -> Answer:
     """Return JSON that is its own validator, or 304 when the client has it."""
     etag = body_etag(body)
-    headers = validators(config, etag, 0) + told(as_of)
-    return Answer(304, b"", headers) if is_known(scope, etag) else Answer(200, body, headers)
+    headers = [*validators(config, etag, 0), *told(as_of)]
+    stated = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
+    return Answer(304, b"", headers) if stated and is_known(stated, etag) else Answer(200, body, headers)
 
 
 def body_etag(body: bytes) -> str:
@@ -81,30 +70,33 @@ def body_etag(body: bytes) -> str:
 
 def validators(config: Config, etag: str, updated_at_s: int) -> Headers:
     """Return ETag, Cache-Control and, where it is known, Last-Modified."""
-    headers = [(b"etag", etag.encode()), (b"cache-control", _cache_control(config.max_age_s, config.public_reads))]
+    headers = [(b"etag", etag.encode()), _cache_control(config.max_age_s, config.public_reads)]
     if updated_at_s:
-        headers.append((b"last-modified", _http_date(updated_at_s)))
+        headers.append(_last_modified(updated_at_s))
     return headers
 
 
 @lru_cache(maxsize=8)
-def _cache_control(max_age_s: int, public: bool) -> bytes:
+def _cache_control(max_age_s: int, public: bool) -> tuple[bytes, bytes]:
     reach = "public" if public else "private"
-    return f"{reach}, max-age={max_age_s}, must-revalidate".encode()
+    return b"cache-control", f"{reach}, max-age={max_age_s}, must-revalidate".encode()
 
 
 @lru_cache(maxsize=4096)
-def _http_date(moment_s: int) -> bytes:
-    return formatdate(moment_s, usegmt=True).encode()
+def _last_modified(moment_s: int) -> tuple[bytes, bytes]:
+    return b"last-modified", formatdate(moment_s, usegmt=True).encode()
 
 
-def is_known(scope: Any, etag: str) -> bool:
-    """Return whether If-None-Match names this ETag, compared weakly as RFC 9110 asks for a GET."""
-    for name, value in scope["headers"]:
-        if name == b"if-none-match":
-            stated = value.decode("latin-1")
-            return stated.strip() == "*" or etag in [part.strip().removeprefix("W/") for part in stated.split(",")]
-    return False
+def is_known(stated: bytes, etag: str) -> bool:
+    """Return whether an If-None-Match names this ETag in any of its forms, compared weakly as RFC 9110 asks for a GET."""
+    if stated.strip() == b"*":
+        return True
+    return etag in [plain_etag(part.strip().removeprefix("W/")) for part in stated.decode("latin-1").split(",")]
+
+
+def plain_etag(etag: str) -> str:
+    """Return the ETag of the plain form for that of a compressed one."""
+    return _FORM.sub('"', etag)
 
 
 def header(request: Request[Any, Any, Any], name: str) -> str | None:

@@ -16,24 +16,30 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
-from matinee.http.movie_route import MovieRoute
+from matinee.http.public_reads import PublicReads
+from matinee.http.warming import Warming
 from matinee.storage.source import Source
 
 
 def api(config: Config, source: Source | None = None) -> Litestar:
     """Return the API as a Litestar application; Django has been set up before."""
     runtime = runtime_module.build(config, source)
+    public = PublicReads(runtime)
+    warming = Warming(runtime, public)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        runtime.start()
+        warming.start()
         yield
+        await warming.close()
         await runtime.close()
 
     app = Litestar(
         [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
-        state=State({"runtime": runtime, "touched": {}}),
+        state=State({"runtime": runtime, "reads": public, "warming": warming, "touched": {}}),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,
         request_max_body_size=None,  # the front counts
@@ -45,7 +51,9 @@ def api(config: Config, source: Source | None = None) -> Litestar:
 def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
-    return Front(application, MovieRoute(application.state.runtime), _django(), config, _methods(application))
+    front = Front(application, application.state.reads, _django(), config, _methods(application))
+    application.state.runtime.publishers.append(front.publish)
+    return front
 
 
 def _methods(application: Litestar) -> dict[str, str]:

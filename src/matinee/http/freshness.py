@@ -8,6 +8,7 @@ pages.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from matinee.domain.freshness import ANY, AsOf, Demand
@@ -16,7 +17,7 @@ from matinee.errors import InvalidParameter
 COOKIE = "matinee_position"
 _COOKIE = re.compile(rb"(?:^|;\s*)matinee_position=(\d{1,18})(?:;|$)")
 _MAX_STALE = re.compile(rb"(?:^|[,\s])max-stale\s*=\s*\"?(\d{1,9})")
-_ETAG = re.compile(rb'"\d{1,18}\.(\d{1,18})"')
+_ETAG = re.compile(rb'"\d{1,18}\.(\d{1,18})(?:-br|-gzip)?"')
 _POSITION = re.compile(rb"\d{1,18}")
 
 
@@ -46,13 +47,14 @@ def demand_of(scope: Any, *, knows_etag: bool = False) -> Demand:
     return Demand(max(stated, seen), max_staleness_s, is_forgiving=seen > stated)
 
 
-def told(as_of: AsOf | None) -> list[tuple[bytes, bytes]]:
+@lru_cache(maxsize=64)
+def told(as_of: AsOf | None) -> tuple[tuple[bytes, bytes], ...]:
     """Return the headers that say what an answer reflects."""
     if as_of is None:
-        return []
+        return ()
     staleness = b"%.3f" % as_of.staleness_s
-    return [
+    return (
         (b"matinee-position", b"%d" % as_of.position),
         (b"matinee-staleness", staleness if as_of.is_verified else staleness + b"; unverified"),
         (b"age", b"%d" % as_of.staleness_s),
-    ]
+    )

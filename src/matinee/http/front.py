@@ -1,8 +1,8 @@
 """The ASGI front: the first of our code that a request meets, and the last that its answer passes.
 
-It gives each request an id, answers HEAD, refuses large bodies, sends /admin and /static to Django and the rest to the API,
-counts and logs. A later tier that answers from memory stands here, before any routing. It must stay thin: every
-request pays for every line.
+It asks the local tier for a ready answer. For what is not there, it gives the request an id, answers HEAD, refuses large
+bodies, sends /admin and /static to Django, public reads to public_reads.py and the rest to the API. It counts and logs all.
+It must stay thin: every request pays for every line.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-import structlog
-
 from matinee.config import Config
 from matinee.errors import BodyTooLarge
 from matinee.http.metrics import Meter
-from matinee.http.movie_route import MovieRoute
 from matinee.http.problems import as_matinee_error, problem_answer
+from matinee.http.public_reads import PublicReads
+from matinee.logs import AccessLog
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -29,43 +28,70 @@ _DJANGO = ("/admin", "/static/")
 # A client that is still sending does not read; what it sends beyond the limit is thrown away up to here, so
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
-log = structlog.get_logger("matinee.access")
 
 
 class Front:
     """The whole service as one ASGI application."""
 
-    def __init__(self, api: AsgiApp, movie: MovieRoute, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
+    def __init__(self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
         """`methods` holds, for each route's template, what its Allow header lists."""
-        self.api, self._movie, self._django, self.config, self.methods = api, movie, django, config, methods
-        self._meter = Meter()
+        self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
+        self._meter, self.access_log = Meter(), AccessLog(config)
         self.origins = frozenset(config.cors_origins)
-        self._process, self._numbers = secrets.token_hex(8), count(1)
+        self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, or the application's lifespan."""
         if scope["type"] != "http":
-            await self.api(scope, receive, send)
+            await self._live(scope, receive, send)
             return
-        exchange = _Exchange(self, scope, receive, send)
+        began_s = time.monotonic()
+        hit = self._reads.hit(scope, began_s)
+        if hit is None:
+            await self._exchange(scope, receive, send, began_s)
+            return
+        status, headers, body, route, request_id, origin = hit
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = self.new_request_id()
+        headers.append((b"x-request-id", request_id))
+        if origin is not None and self.origins:
+            headers += self.cors_headers(origin.decode("latin-1"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        duration_s = time.monotonic() - began_s
+        self._meter.record(scope["method"], route, status, duration_s)
+        self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
+
+    async def _live(self, scope: Any, receive: Any, send: Any) -> None:
+        """Start and end with the server; what was counted and noted last is not lost."""
+        await self.api(scope, receive, send)
+        self.publish()
+        self.access_log.flush()
+
+    async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
+        exchange = _Exchange(self, scope, receive, send, began_s)
         try:
             await exchange.run(self._application(scope))
         finally:
             exchange.finish()
 
+    def publish(self) -> None:
+        """Bring what was counted of the requests to the metrics."""
+        self._meter.publish()
+
     def _application(self, scope: Any) -> AsgiApp:
-        """Return what answers a request: Django, the one address that comes before all routing, or the API."""
+        """Return what answers a request: Django, the reads that come before all routing, or the API."""
         if scope["path"].startswith(_DJANGO):
             return self._django
         if scope["method"] == "HEAD":
             scope["method"] = "GET"  # the same answer, of which `_Exchange` passes the head on
-        return self._movie if self._movie.takes(scope) else self.api
+        return self._reads if self._reads.takes(scope) else self.api
 
     def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
         """Return what allows a page of this origin to read the answer."""
         if origin not in self.origins and "*" not in self.origins:
             return []
-        shown = b"Age, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
+        shown = b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-expose-headers", shown),
@@ -74,22 +100,14 @@ class Front:
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request has: a random part of the process and a number. A tenth of a UUID's cost."""
-        return f"{self._process}-{next(self._numbers):x}".encode()
+        return b"%b-%x" % (self._process, next(self._numbers))
 
     def record(self, scope: Any, method: str, status: int, sent_bytes: int, duration_s: float) -> None:
         """Count and log a request that has been answered."""
         route = scope.get("path_template") or ("/admin" if scope["path"].startswith(_DJANGO) else "unmatched")
         self._meter.record(method, route, status, duration_s)
-        if self.config.access_log:
-            log.info(
-                "request",
-                method=method,
-                path=scope["matinee.path"],
-                status=status,
-                duration_ms=round(duration_s * 1000, 3),
-                bytes=sent_bytes,
-                request_id=scope["matinee.request_id"],
-            )
+        request_id = scope["matinee.request_id"].encode()
+        self.access_log.note(method, scope["matinee.path"], status, duration_s, sent_bytes, request_id)
 
 
 class _Exchange:
@@ -108,9 +126,9 @@ class _Exchange:
         "_status",
     )
 
-    def __init__(self, front: Front, scope: Any, receive: Any, send: Any) -> None:
+    def __init__(self, front: Front, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         self._front, self._scope, self._receive, self._send = front, scope, receive, send
-        self._began_s = time.perf_counter()
+        self._began_s = began_s
         self._method = scope["method"]
         self._status = self._sent_bytes = self._read_bytes = 0
         self._extra: list[tuple[bytes, bytes]] = []
@@ -196,5 +214,5 @@ class _Exchange:
 
     def finish(self) -> None:
         """Count and log the request; a client who hung up before the answer is a 499."""
-        duration_s = time.perf_counter() - self._began_s
+        duration_s = time.monotonic() - self._began_s
         self._front.record(self._scope, self._method, self._status or 499, self._sent_bytes, duration_s)

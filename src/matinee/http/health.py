@@ -46,6 +46,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Answer:
     except MatineeError as error:
         reason = f"The catalogue cannot be read: {error.detail}"
         catalogue = {"name": "catalogue", "status": "down", "reason": error.detail}
+    reason = reason or request.app.state.warming.reason
     if draining():
         reason = "The server is ending: it finishes what it has and wants no new requests."
     degradation = runtime.catalogue.degradation()
@@ -56,8 +57,9 @@ async def readyz(request: Request[Any, Any, Any]) -> Answer:
 
 
 @get("/metrics")
-async def metrics() -> Answer:
+async def metrics(request: Request[Any, Any, Any]) -> Answer:
     """Answer what has been counted, for Prometheus."""
+    request.app.state.runtime.publish()
     body, content_type = exposition()
     return Answer(200, body, [(b"cache-control", b"no-store")], content_type)
 

@@ -41,6 +41,13 @@ _PROBLEM_HEADERS = {
     412: {"ETag": _header("Names the movie as it is now.")},
     503: {"Retry-After": _header("Seconds until it is worth trying again.", "integer")},
 }
+# The words are not closed lists: a client is to pass over those that it does not know.
+_CHANGE_WORDS = {
+    "subject": "movie, person, genre, language, country or company; `cache` for a purge, which changes nothing.",
+    "subject_id": "The subject's id; of a purge the movie's, or 0 for everything.",
+    "kind": "created, updated, deleted, merged or purged.",
+    "version": "The subject's version since then; 0 for a purge.",
+}
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -57,6 +64,8 @@ def schemas() -> dict[str, Any]:
     _, found = msgspec.json.schema_components(structs, ref_template=_REF)
     for name, row in (("Genre", GenreRow), ("Change", ChangeRow)):
         (found[name],), _ = msgspec.json.schema_components([_struct_of(name, row)], ref_template=_REF)[1].values(), None
+    for name, text in _CHANGE_WORDS.items():
+        found["Change"]["properties"][name]["description"] = text
     ignored = {"description": "The catalogue's own; left out, so that an answer can be edited and sent back."}
     found["MovieContent"]["properties"] |= dict.fromkeys(sorted(ADDED_FIELDS), ignored)
     cursor = {"type": ["string", "null"]}

@@ -10,16 +10,16 @@ import msgspec
 from litestar import Request
 
 from matinee.errors import InvalidParameter, MalformedBody, PreconditionRequired, UnsupportedMediaType
-from matinee.http.answers import header
+from matinee.http.answers import header, plain_etag
 from matinee.http.operations import IDEMPOTENCY_KEY_PATTERN, IF_MATCH_PATTERN, MAX_HEADER_CHARS
 
 MAX_QUERY_BYTES = 8_192
 MAX_FIELDS = 200
 
 
-def query_pairs(request: Request[Any, Any, Any]) -> list[tuple[str, str]]:
+def query_pairs(scope: Any) -> list[tuple[str, str]]:
     """Return the query string's names and values. Raises: InvalidParameter when it is not UTF-8, or far too long."""
-    raw: bytes = request.scope["query_string"]
+    raw: bytes = scope["query_string"]
     if len(raw) > MAX_QUERY_BYTES:
         raise InvalidParameter(f"The query string has {len(raw)} bytes; {MAX_QUERY_BYTES} are allowed.")
     try:
@@ -45,7 +45,7 @@ def if_match(request: Request[Any, Any, Any]) -> str:
         )
     if not _suits(IF_MATCH_PATTERN, stated):
         raise InvalidParameter(f"If-Match {stated[:60]!r} is no ETag; send the movie's ETag as it is, quotes and all, or *.")
-    return stated
+    return ",".join(plain_etag(part.strip()) for part in stated.split(","))
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

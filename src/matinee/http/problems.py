@@ -62,8 +62,8 @@ def problem_answer(scope: Any, config: Config, error: MatineeError) -> Answer:
         current_version=error.current_version if isinstance(error, StaleVersion) else None,
     )
     headers = _headers(error)
-    if isinstance(error, NotFound | Gone) and (catalogue := scope.get("matinee.catalogue")) is not None:
-        headers += told(catalogue.as_of)  # that nothing is there is an answer too, as of a position
+    if isinstance(error, NotFound | Gone):
+        headers += told(scope.get("matinee.as_of"))  # that nothing is there is an answer too, as of a position
     return Answer(error.status, msgspec.json.encode(problem), headers, b"application/problem+json")
 
 

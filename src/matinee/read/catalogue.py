@@ -7,23 +7,28 @@ Called by the HTTP handlers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
 
+from matinee.cache.popularity import Counts, NullCounts
+from matinee.domain.change_log import ChangeLog
 from matinee.domain.cursor import CursorSigner
-from matinee.domain.freshness import AsOf, Demand
+from matinee.domain.freshness import ANY, AsOf, Demand
 from matinee.domain.ids import MovieRef
+from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery
-from matinee.domain.representation import Representation
+from matinee.domain.representation import Representation, Tombstone
 from matinee.errors import Forbidden, Gone, NotFound, Unauthenticated
+from matinee.read.loading import Loads
 from matinee.storage.reader import CardRows, KeyRow, Reader
 
 _encoder = msgspec.json.Encoder()
 SUGGESTIONS = 10
 _PEOPLE_AT_LEAST = 3
+_GONE_AT_MOST = 20  # among the most asked-for movies, without a page of them getting shorter
 
 
 class Page(NamedTuple):
@@ -43,26 +48,52 @@ class Moved(NamedTuple):
 class Catalogue:
     """The catalogue as readers see it."""
 
-    def __init__(self, reader: Reader, signer: CursorSigner) -> None:
-        self._reader = reader
-        self._signer = signer
+    def __init__(self, reader: Reader, signer: CursorSigner, loads: Loads | None = None, counts: Counts | None = None) -> None:
+        """`loads` are the reads that everybody shares; who demands something of its own does without."""
+        self._reader, self._signer, self._loads, self._counts = reader, signer, loads, counts or NullCounts()
+        self._as_of: AsOf | None = None
+        self._stamp: int | None = None
 
     def view(self, demand: Demand) -> Catalogue:
         """Return the catalogue for one request, which keeps to its demand and tells what its answer reflects."""
-        return Catalogue(self._reader.view(demand), self._signer)
+        return Catalogue(self._reader.view(demand), self._signer, self._loads if demand == ANY else None, self._counts)
 
     @property
     def as_of(self) -> AsOf | None:
         """Return what the answers of this view reflect; None before the first one."""
-        return self._reader.as_of
+        own, read = self._as_of, self._reader.as_of
+        return own.joined(read) if own is not None and read is not None else own or read
+
+    @property
+    def stamp(self) -> int | None:
+        """Return the oldest position that any part of this view's answers was read at; None before the first one."""
+        stamps = [stamp for stamp in (self._stamp, self._reader.stamp) if stamp is not None]
+        return min(stamps, default=None)
+
+    @property
+    def log(self) -> ChangeLog:
+        """Return the log of changes as it was followed on the copies that are read from."""
+        return self._reader.log
+
+    def known(self) -> AsOf | None:
+        """Return what the followed log reflects now; None when no copy has been heard of lately."""
+        return self._reader.known()
+
+    def written(self) -> int:
+        """Return the newest position that this process has written itself: it never shows what was before."""
+        return self._reader.written()
+
+    def staleness_s(self, position: int) -> float:
+        """Return how old a value that was read at a position is at most, if it has changed at all."""
+        return self._reader.staleness_s(position)
 
     async def movie(self, ref: MovieRef) -> Representation | Moved:
         """Return a movie's bytes, or where a merged one went.
 
         Raises: NotFound; Gone for a deleted one; NoReaderAvailable.
-        Cost: 1 query.
+        Cost: none when the shared tier has it; else 1 query, for all who ask at the same time.
         """
-        found = await self._reader.movie(ref)
+        found = await self._found(ref)
         if isinstance(found, Representation):
             return found
         if found is None:
@@ -71,15 +102,47 @@ class Catalogue:
             raise Gone(f"Movie {ref} was deleted at position {found.position}.")
         return Moved(found.merged_into)
 
+    async def _found(self, ref: MovieRef) -> Representation | Tombstone | None:
+        if self._loads is None or not isinstance(ref, int):
+            return await self._reader.movie(ref)
+        loaded = await self._loads.movie(ref)
+        self._note(loaded.stamp, loaded.as_of)
+        return loaded.found
+
+    def _note(self, stamp: int | None, as_of: AsOf | None) -> None:
+        self._stamp, self._as_of = stamp, as_of
+
+    async def _rows(self, query: ListQuery | SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
+        """Return a page of a list or a search, from the reads that everybody shares unless the view has a demand of its own."""
+
+        async def read(view: Reader) -> CardRows:
+            return await (view.page(query, after) if isinstance(query, ListQuery) else view.search(query, after))
+
+        if self._loads is None:
+            return await read(self._reader)
+        loaded = await self._loads.page(query, read)
+        self._note(loaded.stamp, loaded.as_of)
+        return loaded.rows
+
     async def movies(self, query: ListQuery) -> Page:
         """Return a page of a list. Cost: 1 query, 2 more after a commit when facets are filtered by."""
         after = self._signer.read(query.digest(), query.cursor)
-        return self._page(await self._reader.page(query, after), query.digest())
+        return self._page(await self._rows(query, after), query.digest())
 
     async def search(self, query: SearchQuery) -> Page:
         """Return a page of a search. Cost: 1 query."""
         after = self._signer.read(query.digest(), query.cursor)
-        return self._page(await self._reader.search(query, after), query.digest())
+        return self._page(await self._rows(query, after), query.digest())
+
+    async def trending(self, window: Window, limit: int) -> Page:
+        """Return the movies that are asked for most, the most asked-for first; those that are gone are left out.
+
+        Cost: 1 query, and 1 round trip to Redis or another query for the counts.
+        """
+        top = await self._counts.top(window, limit + _GONE_AT_MOST)
+        ids = tuple(movie_id for movie_id, _ in top)
+        rows = await self._rows(ListQuery(Filters(ids=ids), limit=limit), None)
+        return self._page(rows._replace(after=None), b"")
 
     async def suggest(self, q: str) -> bytes:
         """Return ten titles and people for a search box. Cost: 2 queries."""
@@ -130,6 +193,19 @@ class Catalogue:
         """Return the newest position that is served."""
         return await self._reader.position()
 
+    async def prepare(self) -> None:
+        """Learn what the log says of now and of the past, by which all that is kept or shared is judged; for who warms up.
+
+        Raises: NoReaderAvailable.
+        """
+        await self._reader.position()
+        if self._loads is not None:
+            await self._loads.read_history()
+
+    async def share(self, ids: Sequence[int]) -> int:
+        """Have movies loaded into the shared tier; return how many it holds then, 0 when there is none."""
+        return 0 if self._loads is None else await self._loads.share(ids)
+
     def degradation(self) -> str | None:
         """Return in a sentence what readers and writers do without right now; None when all is well."""
         return self._reader.degradation()
@@ -158,7 +234,9 @@ class Catalogue:
         return row
 
     async def close(self) -> None:
-        """Give the reader's connection back."""
+        """End what goes on in the background, and give the reader's connection back."""
+        if self._loads is not None:
+            await self._loads.close()
         await self._reader.close()
 
     def _page(self, rows: CardRows, digest: bytes) -> Page:

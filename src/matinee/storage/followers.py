@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matinee.domain.change_log import ChangeLog
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import Copy
+from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.postgres import Attempt, ServerFailed
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement
@@ -55,8 +57,10 @@ class Followers:
         self._copies = list(followers) or [leader]
         self._has_followers = bool(followers)
         self._samples = LeaderSamples()
-        self._watch = Watch(leader, followers, self._samples, rules.tail_interval_ms)
+        self.log = ChangeLog()
+        self._watch = Watch(leader, followers, self._samples, self.log, rules.tail_interval_ms)
         self._is_started = False
+        leader_state.forget_writes()
         self._turn, self._hedges_left = 0, _MOST_HEDGES
         self._leader_turns, self._leader_waiting = asyncio.Semaphore(rules.leader_reads_at_once), 0
         self.statements = 0
@@ -80,6 +84,26 @@ class Followers:
     def newest_position(self) -> int:
         """Return the newest position that the leader or a copy is known to have reached."""
         return max(self._samples.newest, *(copy.position for copy in self._copies))
+
+    def known(self) -> AsOf | None:
+        """Return what the log reflects as the watch has followed it.
+
+        None when no copy has been heard of for too long, and when this process has written what the log does not hold yet.
+        """
+        now_s = time.monotonic()
+        position = self.log.position
+        is_blind = not self.log.histories or now_s - self._watch.heard_s > self._rules.max_lag_s
+        if is_blind or position < leader_state.written:
+            return None
+        return AsOf(position, self._samples.staleness_s(position, now_s), self._samples.is_verified(position, now_s))
+
+    def written(self) -> int:
+        """Return the newest position that this process has written itself: it never shows what was before."""
+        return leader_state.written
+
+    def staleness_s(self, position: int) -> float:
+        """Return how old a value that was read at a position is at most."""
+        return self._samples.staleness_s(position, time.monotonic())
 
     async def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement from one copy."""
@@ -229,6 +253,7 @@ class Followers:
         leader first then.
         """
         now_s, bound_s = time.monotonic(), self._bound_s(demand)
+        wanted = max(demand.min_position, demand.preferred_position)
         self._turn += 1
         best: Copy | None = None
         best_rank: tuple[float, ...] = ()
@@ -238,7 +263,7 @@ class Followers:
                 continue
             staleness_s = self._staleness_s(copy, now_s)
             is_stale = staleness_s > bound_s
-            rank = (is_stale, copy.position < demand.min_position, staleness_s if is_stale else 0.0, copy.in_flight)
+            rank = (is_stale, copy.position < wanted, staleness_s if is_stale else 0.0, copy.in_flight)
             if best is None or rank < best_rank:
                 best, best_rank = copy, rank
         is_told_in_vain = best is not None and best_rank[0] and demand.max_staleness_s is not None

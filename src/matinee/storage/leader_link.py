@@ -35,6 +35,12 @@ def require() -> None:
         raise LeaderUnavailable(f"The leader is away ({leader.away}): the catalogue is read-only for now; try again.")
 
 
+def note_written(position: int) -> None:
+    """Note the position of a write that was committed: its own process is not to show what was before it."""
+    last_written.set(position)
+    leader.wrote(position)
+
+
 @contextmanager
 def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
     """Cut the connection when the leader is found to be away, or after MATINEE_WRITE_TIMEOUT_MS."""

@@ -6,7 +6,10 @@ sets it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+
+_OWN_WRITES_S = 5.0  # so long a process goes to the copies rather than show what was before its own write
 
 
 class LeaderState:
@@ -14,6 +17,7 @@ class LeaderState:
 
     def __init__(self) -> None:
         self.away: str | None = None
+        self._written, self._written_s = 0, 0.0
         self._waiting: set[Callable[[], None]] = set()
 
     def lost(self, reason: str) -> None:
@@ -25,6 +29,22 @@ class LeaderState:
     def found(self) -> None:
         """Note that the leader can be written to."""
         self.away = None
+
+    def wrote(self, position: int) -> None:
+        """Note a position that this process has written itself."""
+        self._written, self._written_s = max(self._written, position), time.monotonic()
+
+    def forget_writes(self) -> None:
+        """Note that the catalogue is another one, or lacks what was written."""
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        """Return the newest position that this process has written itself, 0 when that is long ago.
+
+        A copy that has not caught up by then may never do: the leader that committed it may be lost.
+        """
+        return self._written if time.monotonic() - self._written_s < _OWN_WRITES_S else 0
 
     def waits(self, end_wait: Callable[[], None]) -> None:
         """Note a write that is on its way, and how its wait is ended."""

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.movie import CastMember, MovieDocument, Person, known_ids
+from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery, Sort
 from matinee.domain.ranking import UNKNOWN, number_key, popularity_key, rating_key, search_rank, title_key
 from matinee.domain.representation import Representation, Tombstone, encode_body, encode_card
@@ -64,6 +66,7 @@ class Contents:
     genre_ids: Mapping[str, int] | None = None  # by name; counted from the movies
     changes: Iterable[ChangeRow] = ()  # those of keys too, which readers are not shown
     keys: Mapping[str, KeyRow] | None = None  # by digest; those that are not revoked
+    popularity: Mapping[int, Mapping[Window, float]] | None = None  # scores by id
 
 
 class MemoryReader:
@@ -79,14 +82,44 @@ class MemoryReader:
         self._genre_ids = dict(contents.genre_ids or {})
         self._changes = sorted(contents.changes)
         self._keys = dict(contents.keys or {})
+        self._popularity = dict(contents.popularity or {})
         self.as_of: AsOf | None = None
+        self.stamp: int | None = None
+        self.log = ChangeLog()
+        rows = self._log_rows()
+        self.log.begin(rows[-1] if rows else None)
+
+    def known(self) -> AsOf | None:
+        """Return the newest position: what is held does not change."""
+        return AsOf(self.log.position)
+
+    def written(self) -> int:
+        """Return nothing: nobody writes here."""
+        return 0
+
+    def staleness_s(self, position: int) -> float:  # noqa: ARG002
+        """Return nothing: what is held does not change."""
+        return 0.0
+
+    def _log_rows(self) -> list[LogRow]:
+        return [LogRow(item.position, item.subject, item.subject_id, _log_moment(item)) for item in self._changes]
+
+    async def log_before(self, position: int, limit: int) -> list[LogRow]:
+        """Return the rows of the log before a position, in their order; the last ones, if there are more."""
+        return [row for row in self._log_rows() if row.position < position][-limit:]
 
     def view(self, demand: Demand) -> MemoryReader:
         """Return this reader itself: what it holds is as new as it gets."""
         self.as_of = AsOf(max((change.position for change in self._changes), default=0))
         if demand.min_position > self.as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {self.as_of.position}, not yet {demand.min_position}.")
+        self.stamp = self.as_of.position
         return self
+
+    async def movies(self, ids: Sequence[int]) -> dict[int, Representation | Tombstone]:
+        """Return the movies of these ids, or what is left of them; those that never were are left out."""
+        found = {movie_id: await self.movie(movie_id) for movie_id in ids}
+        return {movie_id: item for movie_id, item in found.items() if item is not None}
 
     async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
         """Return a movie's bytes, or what is left of it, or None when there never was one."""
@@ -137,6 +170,11 @@ class MemoryReader:
                 if _is_named(person.name, words):
                     found.setdefault(person.id, PersonRow(person.id, person.name))
         return list(found.values())
+
+    async def trending(self, window: Window, limit: int) -> list[tuple[int, float]]:
+        """Return the live movies that the database counts as the most asked-for, with their scores."""
+        scores = [(of[window], movie_id) for movie_id, of in self._popularity.items() if movie_id in self._movies]
+        return [(movie_id, score) for score, movie_id in sorted(scores, reverse=True)[:limit]]
 
     async def person(self, person_id: int) -> PersonRow | None:
         """Return a person."""
@@ -287,3 +325,7 @@ def _name_words(movie: MovieDocument) -> set[str]:
 def _is_named(name: str, words: Words) -> bool:
     having = set(_name_fold(name).split())
     return having.issuperset(words.apart[:-1]) and any(word.startswith(words.apart[-1]) for word in having)
+
+
+def _log_moment(change: ChangeRow) -> str:
+    return change.at.replace("T", " ").removesuffix("Z")

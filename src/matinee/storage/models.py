@@ -28,7 +28,7 @@ class LogHead(models.Model):
 
 
 class Change(models.Model):
-    """One committed change of one movie, person, genre or key. Grows with every write; never updated."""
+    """One committed change of one movie, person, genre or key, or a purge of caches. Grows with every write; never updated."""
 
     position = models.BigAutoField(primary_key=True)  # always given; "auto" makes it SQLite's own row number
     subject = models.CharField(max_length=12, default="movie")
@@ -224,6 +224,25 @@ class Tombstone(models.Model):
 
     class Meta:
         db_table = "tombstone"
+
+
+class MoviePopularity(models.Model):
+    """How much one movie is asked for, as scores of two half-lives (domain/popularity.py). No change of the catalogue.
+
+    Kept when no shared cache in Redis does it. A row for each movie that was ever asked for twice within ten seconds; those of
+    movies that are gone stay, and readers pass over them.
+    """
+
+    movie_id = models.BigIntegerField(primary_key=True)
+    day = models.FloatField()
+    week = models.FloatField()
+
+    class Meta:
+        db_table = "movie_popularity"
+        indexes = (
+            models.Index(fields=("day", "movie_id"), name="popularity_day"),
+            models.Index(fields=("week", "movie_id"), name="popularity_week"),
+        )
 
 
 class ApiKey(models.Model):

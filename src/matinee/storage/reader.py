@@ -5,11 +5,13 @@ Called by the read room, which never asks which engine answers. Values are plain
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import MovieRef
+from matinee.domain.popularity import Window
 from matinee.domain.query import ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
 
@@ -65,17 +67,38 @@ class KeyRow(NamedTuple):
 class Reader(Protocol):
     """The catalogue as readers ask it. Every method is one statement, except where it says otherwise.
 
-    `as_of` is what the answers of this view reflect; None before the first one.
+    `as_of` is what the answers of this view reflect, `stamp` the oldest position that any part of them was read at; None before
+    the first one.
     Raises: NoReaderAvailable when no copy can answer; FuturePosition when one is demanded that was never given out.
     """
 
     as_of: AsOf | None
+    stamp: int | None
+
+    @property
+    def log(self) -> ChangeLog:
+        """Return the log of changes as it was followed on the copies that are read from."""
+
+    def known(self) -> AsOf | None:
+        """Return what the followed log reflects now; None when no copy has been heard of lately, or it is not begun."""
+
+    def written(self) -> int:
+        """Return the newest position that this process has written itself: it never shows what was before."""
+
+    def staleness_s(self, position: int) -> float:
+        """Return how old a value that was read at a position is at most, if it has changed at all."""
 
     def view(self, demand: Demand) -> Reader:
         """Return this reader for one request, which keeps to its demand and tells what its answers reflect."""
 
     async def movie(self, ref: MovieRef) -> Representation | Tombstone | None:
         """Return a movie's bytes, or what is left of it, or None when there never was one."""
+
+    async def movies(self, ids: Sequence[int]) -> dict[int, Representation | Tombstone]:
+        """Return the movies of these ids, or what is left of them; those that never were are left out."""
+
+    async def log_before(self, position: int, limit: int) -> list[LogRow]:
+        """Return the rows of the log before a position, in their order; the last ones, if there are more."""
 
     async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a list."""
@@ -85,6 +108,9 @@ class Reader(Protocol):
 
     async def suggest(self, q: str, limit: int) -> tuple[list[bytes], list[PersonRow]]:
         """Return titles (as cards) and people that begin like this; 2 statements."""
+
+    async def trending(self, window: Window, limit: int) -> list[tuple[int, float]]:
+        """Return the live movies that the database counts as the most asked-for, in that order, with their scores."""
 
     async def person(self, person_id: int) -> PersonRow | None:
         """Return a person."""

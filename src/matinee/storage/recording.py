@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-from matinee.domain.freshness import Demand
+from matinee.domain.freshness import AsOf, Demand
 from matinee.storage.source import Answered, Source
 from matinee.storage.sql import Statement
 
@@ -22,7 +22,7 @@ class RecordingSource:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self.engine, self.sent = source.engine, list[Sent]()
+        self.engine, self.log, self.sent = source.engine, source.log, list[Sent]()
 
     @property
     def statements(self) -> int:
@@ -46,6 +46,18 @@ class RecordingSource:
     def newest_position(self) -> int:
         """Return the newest known position."""
         return self._source.newest_position()
+
+    def known(self) -> AsOf | None:
+        """Return what the followed log reflects."""
+        return self._source.known()
+
+    def written(self) -> int:
+        """Return the newest position that this process has written."""
+        return self._source.written()
+
+    def staleness_s(self, position: int) -> float:
+        """Return how old a value that was read at a position is at most."""
+        return self._source.staleness_s(position)
 
     def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement."""

@@ -13,8 +13,8 @@ from matinee.storage.postgres import READ_SETTINGS
 WRITER, READER = "matinee_writer", "matinee_reader"
 # What readers ask for, by queries/*.sql. People who sign in, their sessions and stored answers are none of it.
 READ_TABLES = (
-    "api_key", "change", "credit", "external_id", "facet", "log_head", "movie_document", "movie_facet", "movie_search",
-    "person", "tombstone",
+    "api_key", "change", "credit", "external_id", "facet", "log_head", "movie_document", "movie_facet",
+    "movie_popularity", "movie_search", "person", "tombstone",
 )  # fmt: skip
 READ_TIMEOUT_MS = 60_000  # the longest MATINEE_READ_TIMEOUT_MS; behind PgBouncer no session states its own
 

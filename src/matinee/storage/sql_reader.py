@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.domain.freshness import ANY, AsOf, Demand
 from matinee.domain.ids import ExternalId, MovieRef
+from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
 from matinee.storage.page_sql import (
@@ -50,6 +52,24 @@ class SqlReader:
         self._shared_facets = facets or _Facets()
         self._sql = named_queries(source.engine)
         self.as_of: AsOf | None = None
+        self.stamp: int | None = None
+
+    @property
+    def log(self) -> ChangeLog:
+        """Return the log of changes as it was followed."""
+        return self._source.log
+
+    def known(self) -> AsOf | None:
+        """Return what the followed log reflects now; None when no copy has been heard of lately, or it is not begun."""
+        return self._source.known()
+
+    def written(self) -> int:
+        """Return the newest position that this process has written itself: it never shows what was before."""
+        return self._source.written()
+
+    def staleness_s(self, position: int) -> float:
+        """Return how old a value that was read at a position is at most, if it has changed at all."""
+        return self._source.staleness_s(position)
 
     def view(self, demand: Demand) -> SqlReader:
         """Return this reader for one request."""
@@ -61,12 +81,19 @@ class SqlReader:
             rows = await self._named("movie_by_external_id", {"scheme": ref.scheme, "value": ref.value})
         else:
             rows = await self._named("movie_by_id", {"id": ref})
-        if not rows:
-            return None
-        movie_id, version, position, updated_at_s, body, merged_into = rows[0]
-        if body is None:
-            return Tombstone(movie_id, position, merged_into)
-        return Representation(movie_id, version, position, updated_at_s, body)
+        return _movie(rows[0]) if rows else None
+
+    async def movies(self, ids: Sequence[int]) -> dict[int, Representation | Tombstone]:
+        """Return the movies of these ids, or what is left of them; those that never were are left out."""
+        found: dict[int, Representation | Tombstone] = {}
+        for row in await self._named("movies_by_ids", {"ids": json.dumps(list(ids))}):
+            found.setdefault(row[0], _movie(row))  # documents come first, and go before tombstones
+        return found
+
+    async def log_before(self, position: int, limit: int) -> list[LogRow]:
+        """Return the rows of the log before a position, in their order; the last ones, if there are more."""
+        rows = await self._named("log_before", {"before": position, "limit": limit})
+        return [LogRow(*row) for row in reversed(rows)]
 
     async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a list."""
@@ -88,6 +115,10 @@ class SqlReader:
         titles = await self._run(titles_statement(q, limit, self._source.engine))
         people = await self._run(people_statement(q, limit, self._source.engine))
         return [row[2] for row in titles], [PersonRow(row[0], row[1]) for row in people]
+
+    async def trending(self, window: Window, limit: int) -> list[tuple[int, float]]:
+        """Return the live movies that the database counts as the most asked-for, with their scores."""
+        return [(movie_id, score) for movie_id, score in await self._named(f"trending_by_{window}", {"limit": limit})]
 
     async def person(self, person_id: int) -> PersonRow | None:
         """Return a person."""
@@ -153,6 +184,7 @@ class SqlReader:
             shared.directory = {(kind, name): (facet_id, movies) for kind, name, facet_id, movies in rows}
             shared.position = self.as_of.position if self.as_of else 0
             shared.ask_again_s = now_s + _LAG_INTERVAL_S if shared.position < newest else 0.0
+        self._stamped(shared.position)
         return shared.directory
 
     async def _named(self, name: str, values: dict[str, Any]) -> list[Any]:
@@ -164,7 +196,11 @@ class SqlReader:
         with STATEMENT_S.labels(statement.name).time():
             rows, as_of = await self._source.rows(statement, self._demand)
         self.as_of = as_of if self.as_of is None else self.as_of.joined(as_of)
+        self._stamped(as_of.position)
         return rows
+
+    def _stamped(self, position: int) -> None:
+        self.stamp = position if self.stamp is None else min(self.stamp, position)
 
 
 def _cards(rows: list[Any], limit: int, keys: Callable[[Any], tuple[Any, ...]]) -> CardRows:
@@ -172,6 +208,13 @@ def _cards(rows: list[Any], limit: int, keys: Callable[[Any], tuple[Any, ...]]) 
     page = rows[:limit]
     after = keys(page[-1]) if page and len(rows) > limit else None
     return CardRows([row[2] for row in page], after, max((row[3] for row in page), default=0))
+
+
+def _movie(row: tuple[Any, ...]) -> Representation | Tombstone:
+    movie_id, version, position, updated_at_s, body, merged_into = row
+    if body is None:
+        return Tombstone(movie_id, position, merged_into)
+    return Representation(movie_id, version, position, updated_at_s, body)
 
 
 def _change(row: tuple[Any, ...]) -> ChangeRow:

@@ -13,13 +13,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
+from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement, named_queries
 from matinee.storage.sql_reader import SqlReader
 
 _OPS_BETWEEN_CLOCKS = 20_000  # virtual machine steps, about a millisecond
+_NO_VALUES: dict[str, Any] = {}
 _LOOK_INTERVAL_S = 0.5  # how long a file that is gone or replaced may still be read; a look costs 2 microseconds
 
 
@@ -34,8 +37,13 @@ class SqliteFile:
         self._deadline_s = self._next_look_s = 0.0
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
-        self._position_sql = named_queries()["position"]
+        self._cursor: sqlite3.Cursor | None = None  # one for all statements: each is read to its end before the next
+        self._sql = named_queries()
+        self.log = ChangeLog()
+        leader_state.forget_writes()
+        self._seen_s = time.monotonic()
         self._data_version = -1
+        self._is_other_file = False  # than the one whose log was followed
         self._as_of = AsOf()
         self.statements = 0
 
@@ -54,6 +62,21 @@ class SqliteFile:
     def newest_position(self) -> int:
         """Return the newest position in the file."""
         return self._now().position
+
+    def known(self) -> AsOf | None:
+        """Return what the followed log reflects, which is what the file holds now; None when the file cannot be read."""
+        try:
+            return self._now()
+        except NoReaderAvailable:
+            return None
+
+    def written(self) -> int:
+        """Return the newest position that this process has written itself: it never shows what was before."""
+        return leader_state.written
+
+    def staleness_s(self, position: int) -> float:  # noqa: ARG002  the file holds every position
+        """Return the time since the file could last be looked at: it is the leader itself."""
+        return time.monotonic() - self._seen_s
 
     async def stream(self, statement: Statement) -> AsyncIterator[Any]:
         """Yield the rows of a long statement over a connection of its own, so that nobody waits for them."""
@@ -83,12 +106,23 @@ class SqliteFile:
 
     def _now(self) -> AsOf:
         """Return the file's position, asked for anew only when somebody has committed since. Cost: a microsecond."""
-        ((version,),) = self._execute("PRAGMA data_version", {})
+        ((version,),) = self._execute("PRAGMA data_version", _NO_VALUES)
         if version != self._data_version:
-            rows = self._execute(self._position_sql, {})
+            rows = self._execute(self._sql["position"], {})
             self._as_of = AsOf(rows[0][0] if rows else 0)
+            self._follow()
             self._data_version = version
         return self._as_of
+
+    def _follow(self) -> None:
+        since = {"since": self.log.position, "limit": FLOOD_CHANGES + 1}
+        rows = [LogRow(*row) for row in self._execute(self._sql["log_from"], since)] if self.log.histories else []
+        if self.log.must_begin(rows) or self._is_other_file:
+            self._is_other_file = False
+            newest = self._execute(self._sql["log_newest"], {})
+            self.log.begin(LogRow(*newest[0]) if newest else None)
+        else:
+            self.log.append(rows, time.monotonic())
 
     def _execute(self, text: str, values: dict[str, Any]) -> list[Any]:
         now_s = time.monotonic()
@@ -97,11 +131,12 @@ class SqliteFile:
             if now_s >= self._next_look_s:
                 self._next_look_s = now_s + _LOOK_INTERVAL_S
                 self._look_at_file()
-            connection = self._connection or self._connect()
-            return connection.execute(text, values).fetchall()
+            rows = (self._cursor or self._connect()).execute(text, values).fetchall()
         except sqlite3.Error as error:
-            self._connection = None
+            self._connection = self._cursor = None
             raise _unreadable(error) from error
+        self._seen_s = now_s
+        return rows
 
     def _look_at_file(self) -> None:
         # An open file that was moved away or replaced (a restore) goes on to be read as it was, without an error: whether the
@@ -109,22 +144,23 @@ class SqliteFile:
         found = _identity(self._path)
         if found != self._file:
             self._disconnect()
+            self._is_other_file = self.log.histories > 0
         self._file = found
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Cursor:
         # The server makes one for its loop; tests and `matinee get` make theirs in one thread and use it in another.
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
         )
         connection.set_progress_handler(self._is_late, _OPS_BETWEEN_CLOCKS)
-        self._connection = connection
+        self._connection, self._cursor = connection, connection.cursor()
         self._data_version = -1  # each connection counts the commits of others from its own beginning
-        return connection
+        return self._cursor
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._cursor = None
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline_s

@@ -14,10 +14,20 @@ from typing import Any
 
 import psycopg
 
+from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import LAST_ONES_PATIENCE, Copy
 from matinee.storage.leader_state import leader as leader_state
-from matinee.storage.postgres import CONNECT_TIMEOUT_S, Attempt, Connection, Server, ServerFailed, ServerSilent, cut
+from matinee.storage.postgres import (
+    CONNECT_TIMEOUT_S,
+    Attempt,
+    Connection,
+    Server,
+    ServerFailed,
+    ServerSilent,
+    cut,
+    plain_text,
+)
 from matinee.storage.sql import named_queries
 from matinee.storage.staleness import LeaderSamples
 
@@ -38,7 +48,12 @@ class _Probe:
         self._connection: Connection | None = None
 
     async def ask(self, text: str) -> Any:
-        """Return the one row of a question. Raises: ServerFailed; ServerSilent when the time for it was over."""
+        """Return the one row of a question, None when there is none. Raises: ServerFailed, ServerSilent."""
+        rows = await self.ask_all(text, {})
+        return rows[0] if rows else None
+
+    async def ask_all(self, text: str, values: dict[str, Any]) -> list[Any]:
+        """Return the rows of a question. Raises: ServerFailed; ServerSilent when the time for it was over."""
         attempt = Attempt()
         try:
             if self._connection is None or self._connection.closed:
@@ -46,8 +61,8 @@ class _Probe:
             attempt.on(self._connection)
             timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, attempt.cut)
             try:
-                cursor = await self._connection.execute(text)
-                return await cursor.fetchone()
+                cursor = await self._connection.execute(text, values or None)
+                return await cursor.fetchall()
             finally:
                 timer.cancel()
         except (psycopg.Error, OSError, TimeoutError) as error:
@@ -73,8 +88,10 @@ class _Probe:
 class Watch:
     """The watch over one leader and its followers, in one process."""
 
-    def __init__(self, leader: Copy, followers: Sequence[Copy], samples: LeaderSamples, interval_ms: int) -> None:
-        self._leader, self._followers, self._samples = leader, followers, samples
+    def __init__(
+        self, leader: Copy, followers: Sequence[Copy], samples: LeaderSamples, log: ChangeLog, interval_ms: int
+    ) -> None:
+        self._leader, self._followers, self._samples, self._log = leader, followers, samples, log
         self._interval_s = self._leader_interval_s = interval_ms / 1000
         self._sql = named_queries("postgresql")
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,6 +100,7 @@ class Watch:
         self._last_sample_s = 0.0
         self._sample_count = 0
         self.leader_bytes = 0
+        self.heard_s = float("-inf")  # when a copy last answered
         self.settled = asyncio.Event()  # a copy that is read from has answered, or has had the time for it
 
     def start(self) -> None:
@@ -156,7 +174,7 @@ class Watch:
         text = self._sql["leader_sample"]
         if self._sample_count % _COUNT_EVERY == 1:
             await self._count_samplers()
-        asked_s = time.monotonic()
+        asked_s, known = time.monotonic(), self._log.position
         row = await self._sampler.ask(text)
         if row is None:
             raise ServerFailed("it holds no catalogue; run `matinee migrate`")
@@ -165,6 +183,10 @@ class Watch:
             self._sampler.close()
             raise ServerFailed("it is a follower now; there is no leader at this address")
         self._samples.add(position, asked_s)
+        self.heard_s = time.monotonic()
+        if position < known or not any(copy.is_healthy for copy in self._followers):
+            # Nobody else tells of the changes; or there is a leader that lacks some of those that were told.
+            await self._follow(self._sampler, position, is_replaced=position < known)
         self._leader.position = position
         leader_state.found()
 
@@ -180,13 +202,37 @@ class Watch:
             position, is_follower, replayed_bytes = row
             if not is_follower:
                 raise ServerFailed("it is no follower any more")
-            now_s = time.monotonic()
+            self.heard_s = now_s = time.monotonic()
+            await self._follow(probe, position)
             if position != copy.position:
                 metrics.VISIBLE_S.labels(copy.name).observe(self._samples.staleness_s(position, now_s))
             copy.position, copy.replayed_bytes = position, replayed_bytes
             copy.gauge(self._samples.staleness_s(position, now_s), self.lag_bytes(copy))
 
         return look
+
+    async def _follow(self, probe: _Probe, position: int, *, is_replaced: bool = False) -> None:
+        """Bring the log up to a copy's position: what is kept is judged by it, and must not be believed for longer.
+
+        Raises: ServerFailed.
+        """
+        log, since, histories = self._log, self._log.position, self._log.histories
+        if histories and position <= since and not is_replaced:
+            return
+        values = {"since": since, "limit": FLOOD_CHANGES + 1}
+        rows = await self._rows(probe, "log_from", values) if histories and not is_replaced else []
+        newest = await self._rows(probe, "log_newest", {}) if is_replaced or log.must_begin(rows) else None
+        if log.histories != histories:
+            return  # by another copy's word it was begun anew meanwhile
+        if newest is None:
+            log.append(rows, time.monotonic())  # of which another copy may have told the first ones meanwhile
+        elif log.position == since:
+            log.begin(newest[0] if newest else None)
+            if is_replaced:
+                leader_state.forget_writes()
+
+    async def _rows(self, probe: _Probe, name: str, values: dict[str, Any]) -> list[LogRow]:
+        return [LogRow(*row) for row in await probe.ask_all(plain_text(self._sql[name]), values)]
 
     def lag_bytes(self, copy: Copy) -> int:
         """Return how many bytes of the leader's log a follower has not replayed, as of the last two looks."""

@@ -67,7 +67,7 @@ class Leader:
         except leader_link.LOST as error:
             leader_link.drop(connection)
             raise _unavailable(error, is_committing=is_committing) from error
-        leader_link.last_written.set(work.position)
+        leader_link.note_written(work.position)
 
 
 def _unavailable(error: Exception, *, is_committing: bool) -> LeaderUnavailable:

@@ -20,16 +20,22 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import DropdownFilter
 
+from matinee.domain.change_log import PURGE
 from matinee.http.admin.differences import differences
 from matinee.http.admin.keyset import KeysetChangeList, ListAdmin
 from matinee.http.admin.seen_form import log_address
 from matinee.storage.models import Change
 
 WINDOW_POSITIONS = 50_000
-SUBJECTS = ("movie", "person", "genre", "key")
-KINDS = ("created", "updated", "deleted", "merged", "revoked")
-_THING = re.compile(r"(?:(movie|person|genre|key)\s+)?(\d{1,18})")
+SUBJECTS = ("movie", "person", "genre", "key", PURGE)
+KINDS = ("created", "updated", "deleted", "merged", "revoked", "purged")
+_THING = re.compile(rf"(?:({'|'.join(SUBJECTS)})\s+)?(\d{{1,18}})")
 _PAGES = {"movie": "movie", "person": "person", "genre": "genre", "key": "apikey"}
+
+
+def _kept(change: Change) -> str:
+    """Return in words what a purge was of."""
+    return f"what caches keep of movie {change.subject_id}" if change.subject_id else "all that caches keep"
 
 
 class SubjectFilter(DropdownFilter):  # type: ignore[misc]  # unfold has no types
@@ -124,14 +130,18 @@ class ChangeAdmin(ListAdmin):
 
     @admin.display(description="Fields")
     def fields_changed(self, obj: Change) -> str:
-        """Return the names of the fields that differ, or why there is a new version without any."""
+        """Return the names of the fields that differ, why there is a new version without any, or what was purged."""
+        if obj.subject == PURGE:
+            return _kept(obj)
         if "because" in obj.detail:
             return f"follows {obj.detail['because']}"
         return ", ".join(obj.detail.get("fields", ()))
 
     @admin.display(description="Subject")
     def thing(self, obj: Change) -> str:
-        """Return a link to what was changed."""
+        """Return a link to what was changed, or what of the caches was purged."""
+        if obj.subject == PURGE:
+            return _kept(obj)
         if obj.subject not in _PAGES:
             return f"{obj.subject} {obj.subject_id}"
         address = reverse(f"admin:catalogue_{_PAGES[obj.subject]}_change", args=(obj.subject_id,))
@@ -140,6 +150,8 @@ class ChangeAdmin(ListAdmin):
     @admin.display(description="What changed")
     def what_changed(self, obj: Change) -> str:
         """Return a table of the fields: what each was before, and what it is since then."""
+        if obj.subject == PURGE:
+            return "Nothing in the catalogue: every server dropped what it kept in its caches."
         rows = list(self._rows(obj))
         if not rows:
             return "Nothing beyond that."

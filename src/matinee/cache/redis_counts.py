@@ -1,0 +1,150 @@
+"""Popularity in Redis: a sorted set for each window, added to by one script, read by one range. Made by popularity.py.
+
+It shares the shared tier's health: while that server is left alone nothing is sent here, and a silence that is met here opens
+the same breaker, whose probe takes the server back. It has connections of its own: no read of a movie waits behind a list.
+What was handed over in vain is lost; nobody needs it for a correct answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from matinee.cache.breaker import Breaker
+from matinee.cache.exchange import ask
+from matinee.cache.link import LinkFailed, LinkSilent
+from matinee.cache.popularity import Top, worths
+from matinee.cache.redis import PREFIX, RedisLink
+from matinee.cache.remote import RemoteTier
+from matinee.cache.shared import SharedTier
+from matinee.cache.single_flight import SingleFlight
+from matinee.domain.ids import MAX_ID
+from matinee.domain.popularity import WINDOWS, Window, score
+
+MOST_MEMBERS = 100_000  # of each window: 10 MB
+_MOVIES_A_CALL = 100  # Redis does nothing else meanwhile: about a millisecond
+_KEPT_S = 30 * 24 * 3600  # after the last count: this only clears away what nobody uses any more
+_ADD_DEADLINE_S = 1.0  # nobody waits for it
+_LONG_LIST = 1_000  # movies; a longer list is read by who warms up, and may take its time
+_LONG_DEADLINE_S = 1.0
+# Joins scores as domain/popularity.py does. It removes the least ones as often as it adds some, and never many at once:
+# clearing away a hundred thousand would keep everybody waiting for a twentieth of a second.
+_ADD = """
+local most, kept_s, movies = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local ids = {unpack(ARGV, 4, 3 + movies)}
+for window, key in ipairs(KEYS) do
+    local before, members = redis.call('ZMSCORE', key, unpack(ids)), {}
+    for place, id in ipairs(ids) do
+        local sum, old = tonumber(ARGV[3 + window * movies + place]), before[place] and tonumber(before[place])
+        if old then
+            sum = math.max(sum, old) + math.log(1 + 2 ^ -math.abs(sum - old)) / math.log(2)
+        end
+        members[2 * place - 1], members[2 * place] = sum, id
+    end
+    redis.call('ZADD', key, unpack(members))
+    local excess = redis.call('ZCARD', key) - most
+    if excess > 0 then
+        redis.call('ZREMRANGEBYRANK', key, 0, math.min(excess, 2 * movies) - 1)
+    end
+    redis.call('EXPIRE', key, kept_s)
+end
+"""
+
+
+class _Line:
+    """One connection for several who ask: it has one question on its way at a time, one that was given up included."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link, self._is_free = link, asyncio.Lock()
+
+    async def ask(self, *words: str) -> Any:
+        """Return the answer to a command. Raises: LinkFailed."""
+        async with self._is_free:
+            return await self._link.ask(*words)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._link.close()
+
+
+class RedisCounts:
+    """The counts of all processes, in Redis."""
+
+    name, is_null = "redis", False
+    most_movies = 2_000
+
+    def __init__(
+        self,
+        link: Callable[[], RedisLink],
+        breaker: Breaker,
+        deadline_s: float,
+        clock: Callable[[], float] = time.time,
+        most_members: int = MOST_MEMBERS,
+    ) -> None:
+        """`deadline_s` is how long a request may wait for a list."""
+        self._breaker, self._deadline_s, self._clock, self._most_members = breaker, deadline_s, clock, most_members
+        self._adding, self._asking = _Line(link()), _Line(link())
+        self._flights: SingleFlight[Top] = SingleFlight()
+        self._last: dict[Window, Top] = {}
+
+    async def add(self, counted: Mapping[int, int], now_s: float) -> str | None:
+        """Add counts to the scores, a hundred movies a call."""
+        counts = iter(counted.items())
+        while some := list(islice(counts, _MOVIES_A_CALL)):
+            if self._breaker.is_open:
+                return self._breaker.reason
+            outcome = await ask(self._adding.ask(*self._call(some, now_s)), _ADD_DEADLINE_S)
+            if isinstance(outcome, LinkFailed):
+                self._note(outcome)
+                return str(outcome)
+        return None
+
+    def _call(self, counted: list[tuple[int, int]], now_s: float) -> Iterator[str]:
+        yield from ("EVAL", _ADD, str(len(WINDOWS)), *map(_key, WINDOWS))
+        yield from (str(self._most_members), str(_KEPT_S), str(len(counted)))
+        yield from (str(movie_id) for movie_id, _ in counted)
+        yield from (repr(score(count, now_s, window)) for window in WINDOWS for _, count in counted)
+
+    async def top(self, window: Window, limit: int) -> Top:
+        """Return the movies with the largest scores; while Redis is away, those of the last list that it gave."""
+        if self._breaker.is_open:
+            return self._last.get(window, [])[:limit]
+        return await self._flights.do((window, limit), lambda: self._top(window, limit))
+
+    async def _top(self, window: Window, limit: int) -> Top:
+        outcome = await ask(self._range(window, limit), self._deadline_s if limit <= _LONG_LIST else _LONG_DEADLINE_S)
+        if isinstance(outcome, LinkFailed):
+            self._note(outcome)
+            return self._last.get(window, [])[:limit]
+        found = worths(outcome, self._clock(), window)
+        if limit <= _LONG_LIST:
+            self._last[window] = found
+        return found
+
+    async def _range(self, window: Window, limit: int) -> list[tuple[int, float]]:
+        flat = await self._asking.ask("ZREVRANGE", _key(window), "0", str(limit - 1), "WITHSCORES")
+        found = [(int(member), float(of_score)) for member, of_score in zip(*[iter(flat)] * 2, strict=True)]
+        return [(movie_id, of_score) for movie_id, of_score in found if 0 < movie_id <= MAX_ID]
+
+    def _note(self, failure: LinkFailed) -> None:
+        """Tell the tier's breaker of a silence; a refusal or a lost connection says nothing of how reads are answered."""
+        if isinstance(failure, LinkSilent):
+            self._breaker.failed(str(failure), is_silent=True)
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        for link in (self._adding, self._asking):
+            await ask(link.close(), _ADD_DEADLINE_S)
+
+
+def redis_counts(url: str, shared: SharedTier, deadline_s: float, **options: Any) -> RedisCounts:
+    """Return the counts in the Redis that is the shared tier too."""
+    assert isinstance(shared, RemoteTier), "a tier in Redis is remote"
+    return RedisCounts(lambda: RedisLink(url), shared.breaker, deadline_s, **options)
+
+
+def _key(window: Window) -> str:
+    return f"{PREFIX.decode()}popular:{window}"

@@ -1,0 +1,70 @@
+"""Ask the server that runs: where it is, and one GET of it. Called by the commands that look at a server from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from matinee import config as configuration
+from matinee.config import Config
+from matinee.errors import OperatorError
+
+Url = Annotated[str | None, typer.Option(help="The server's address; else that of the settings.")]
+_ANSWER_S = 5.0
+
+
+class Reply(NamedTuple):
+    """What a server answered, an error too; names of headers are in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def address_of(url: str | None, config: Config | None = None) -> str:
+    """Return the address of the server: the given one, else that of the settings. Raises: ConfigError."""
+    if url:
+        return url.rstrip("/")
+    config = config or configuration.load()
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104  all addresses are no address
+    return config.public_url or f"http://{host}:{config.port}"
+
+
+def ask(address: str, path: str, key: str = "") -> Reply:
+    """Return a server's answer to one GET. Raises: OperatorError when none comes."""
+    try:
+        request = urllib.request.Request(address + path)  # noqa: S310  the operator's own server
+        if key:
+            request.add_header("Authorization", f"Bearer {key}")
+        with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
+            return _reply(answer)
+    except urllib.error.HTTPError as error:
+        return _reply(error)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise OperatorError(f"No server answers at {address} ({error}); start one, or name it with --url URL.") from error
+
+
+def _reply(answer: Any) -> Reply:
+    return Reply(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.read())
+
+
+def ask_json(address: str, path: str, key: str = "") -> tuple[Reply, dict[str, Any]]:
+    """Return a server's answer and the JSON object in it. Raises: OperatorError when it is none."""
+    reply = ask(address, path, key)
+    try:
+        found = json.loads(reply.body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise OperatorError(f"What answers at {address} is no Matinee.")
+    return reply, found
+
+
+def refusal(address: str, reply: Reply, found: dict[str, Any]) -> OperatorError:
+    """Return a server's error in its own words."""
+    return OperatorError(f"{address} answers {reply.status}: {found.get('detail') or found.get('title') or 'no reason given'}")

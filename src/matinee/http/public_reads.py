@@ -1,0 +1,280 @@
+"""GETs of everybody: answered from the local tier before any routing, else read once for all who ask at the same time.
+
+What happens on GET /v1/movies/{id}: the front asks `hit` first, which finds a ready answer and judges it by the log of
+changes. If there is none, the front calls this as an ASGI application, which has the answer built by reads.py and keeps it.
+The API's own handlers (reads.py) answer the rest, such as requests that need a reader's key, with the same builders. The
+framework's routing and request object would cost three times what finding the movie does (docs/decisions/0005).
+
+Invariants: no hit is older than what the log shows; none is from before a position that the request shows; who demands
+something of its own shares nobody's read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from matinee.cache.local import LocalTier
+from matinee.cache.single_flight import SingleFlight
+from matinee.domain.freshness import AsOf, Demand
+from matinee.errors import Gone, NoReaderAvailable, NotFound
+from matinee.http.answers import Answer, Headers
+from matinee.http.cdn import without_lifetime
+from matinee.http.freshness import demand_of
+from matinee.http.reads import Build, route_of
+from matinee.http.ready import Form, Ready, rendered
+from matinee.runtime import Runtime
+
+# A ready answer for one request: its status, headers, body and route; the request's id and origin as they were sent.
+Hit = tuple[int, Headers, bytes, str, bytes | None, bytes | None]
+_NAMED = frozenset(
+    (b"host", b"if-none-match", b"accept-encoding", b"x-request-id", b"origin", b"cookie", b"cache-control",
+     b"matinee-min-position")
+)  # fmt: skip
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{0,5})?")
+_DEMANDING = frozenset((b"cookie", b"cache-control", b"matinee-min-position"))
+_HIT = (b"cache-status", b"matinee-local; hit")
+_DOUBTFUL = (b"cache-status", b"matinee-local; hit; detail=stale-while-revalidate")
+_IN_ERROR = (b"cache-status", b"matinee-local; hit; detail=stale-if-error")
+_STORED = (b"cache-status", b"matinee-local; fwd=uri-miss; stored")
+_NOT_STORED = (b"cache-status", b"matinee-local; fwd=uri-miss")
+_STALE_STORED = (b"cache-status", b"matinee-local; fwd=stale; stored")
+_COLLAPSED = (b"cache-status", b"matinee-local; fwd=uri-miss; collapsed")
+_DEMANDED = (b"cache-status", b"matinee-local; fwd=request")
+
+
+class _Read(NamedTuple):
+    """What was read for a request."""
+
+    ready: Ready
+    as_of: AsOf | None
+    is_kept: bool
+
+
+class PublicReads:
+    """The reads that anybody may have, as an ASGI application of its own."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime, self._config, self._catalogue = runtime, runtime.config, runtime.catalogue
+        self._tier: LocalTier[Ready] | None = runtime.local
+        self._flights: SingleFlight[_Read] = SingleFlight()
+        self._seen: AsOf | None = None
+        self._refreshing: set[asyncio.Task[Any]] = set()
+        self.counts = runtime.counts
+        if self._tier is not None:
+            from matinee.cache.local_metrics import LocalMeter  # not before the server has said where workers count together
+
+            meter = LocalMeter(self._tier, self._config.cache_policy)
+            runtime.publishers.append(lambda: meter.publish(self._flights))
+
+    def takes(self, scope: Any) -> bool:
+        """Return whether a request is a GET that this answers; of one whose Host is none, the API says so."""
+        is_ours = scope["method"] == "GET" and self._config.public_reads and route_of(scope["path"]) is not None
+        return is_ours and all(is_host(value) for name, value in scope["headers"] if name == b"host")
+
+    def hit(self, scope: Any, now_s: float) -> Hit | None:
+        """Return the ready answer to a request; None when there is none that is good enough for it.
+
+        Cost: about 4 microseconds, no await. Staleness: at most replication lag + MATINEE_CHANGE_TAIL_INTERVAL_MS; of a page,
+        while changes come, MATINEE_LIST_MAX_STALENESS_S.
+        """
+        tier = self._tier
+        if tier is None or scope["method"] not in ("GET", "HEAD"):
+            return None
+        as_of = self._seen or self._look()  # first of all: it brings the log up to date that what is kept is judged by
+        if as_of is None:
+            return None
+        ready, belief = tier.get(_key(scope), now_s)
+        if ready is None or belief == "no" or ready.absence is not None:
+            return None
+        if belief == "doubtful" or ready.stamp > as_of.position:
+            if ready.stamp < self._catalogue.written():
+                return None
+            as_of = self._as_read(ready, as_of)
+        asked = {name: value for name, value in scope["headers"] if name in _NAMED}
+        if not is_host(asked.pop(b"host", b"localhost")) or (asked and not self._suits(scope, asked, ready, as_of)):
+            return None
+        if belief == "doubtful":
+            self._refresh(scope)
+        tier.hits += 1
+        tier.doubts += belief == "doubtful"
+        if ready.subject > 0:
+            self.counts[ready.subject] = self.counts.get(ready.subject, 0) + 1
+        form = self._form(ready, asked, scope, is_hit=True) if asked else ready.plain
+        status, headers, body = rendered(scope, self._config, ready, form, as_of, asked.get(b"if-none-match"))
+        if belief == "doubtful":
+            headers = without_lifetime(headers)
+        headers.append(_HIT if belief == "fresh" else _DOUBTFUL)
+        if scope["method"] == "HEAD":
+            body = b""
+        return status, headers, body, ready.route, asked.get(b"x-request-id"), asked.get(b"origin")
+
+    def _look(self) -> AsOf | None:
+        """Return what the log reflects now, asked for once in a turn of the event loop.
+
+        The turn that is under way answers what had arrived before it was asked: whatever arrives later stands in line behind
+        the end of the look, so it is as if each had asked for itself. On SQLite a look costs as much as the rest of a hit.
+        """
+        self._seen = self._catalogue.known()
+        asyncio.get_running_loop().call_soon(self._end_look)
+        return self._seen
+
+    def _end_look(self) -> None:
+        self._seen = None
+
+    def _suits(self, scope: Any, asked: dict[bytes, bytes], ready: Ready, as_of: AsOf) -> bool:
+        """Return whether what the log reflects is as fresh as a request demands. An ETag that it shows may be a newer one."""
+        known = asked.get(b"if-none-match")
+        if (known is None or known == ready.plain.etag) and _DEMANDING.isdisjoint(asked):
+            return True
+        demand = demand_of(scope, knows_etag=ready.subject > 0)
+        is_fresh = demand.max_staleness_s is None or as_of.staleness_s <= demand.max_staleness_s
+        return is_fresh and as_of.position >= demand.min_position
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request for which there was no hit."""
+        route = route_of(scope["path"])
+        assert route is not None, "the front asks `takes` first"
+        build, scope["path_template"] = route
+        demand = demand_of(scope, knows_etag=scope["path_template"] == "/v1/movies/{movie_id}")
+        answer = await self._missed(scope, build, demand)
+        await answer(scope, receive, send)
+
+    async def _missed(self, scope: Any, build: Build, demand: Demand) -> Answer:
+        tier, key = self._tier, _key(scope)
+        before = tier.peek(key) if tier is not None else None
+        if before is not None and before.absence is not None and (absent := self._absent(before, key, demand)) is not None:
+            return self._answer(scope, absent, _HIT)
+        try:
+            if tier is None or demand != Demand():
+                read, told_status = await self._read(scope, build, demand, key), _DEMANDED
+            else:
+                tier.missed(before, time.monotonic())
+                is_joined = self._flights.is_under_way(key)
+                read = await self._flights.do(key, lambda: self._read(scope, build, demand, key))
+                stored = _STORED if before is None else _STALE_STORED
+                told_status = _COLLAPSED if is_joined else stored if read.is_kept else _NOT_STORED
+        except NoReaderAvailable:
+            if before is None or not self._may_stand_in(before, demand):
+                raise
+            as_of = AsOf(before.stamp, self._catalogue.staleness_s(before.stamp), is_verified=False)
+            read, told_status = _Read(before, as_of, is_kept=True), _IN_ERROR
+        return self._answer(scope, read, told_status if tier is not None else None)
+
+    def _absent(self, ready: Ready, key: Any, demand: Demand) -> _Read | None:
+        """Return that nothing is there, if that was found out before and nothing has changed since."""
+        as_of = self._catalogue.known()
+        if self._tier is None or as_of is None or demand != Demand() or self._tier.get(key, time.monotonic())[1] != "fresh":
+            return None
+        self._tier.hits += 1
+        return _Read(ready, self._as_read(ready, as_of) if ready.stamp > as_of.position else as_of, is_kept=True)
+
+    def _as_read(self, ready: Ready, known: AsOf) -> AsOf:
+        """Return what an answer reflects that shows another position than the log was followed to: the one it was read at.
+
+        Whoever is told an older position than they were shown might be shown an older answer next.
+        """
+        return AsOf(ready.stamp, self._catalogue.staleness_s(ready.stamp), known.is_verified)
+
+    def _may_stand_in(self, ready: Ready, demand: Demand) -> bool:
+        """Return whether an old answer may be given when none can be read: within a hard bound, and never behind a demand."""
+        bound_s = self._config.stale_if_error_s
+        if demand.max_staleness_s is not None:
+            bound_s = min(bound_s, demand.max_staleness_s)
+        return ready.stamp >= demand.min_position and self._catalogue.staleness_s(ready.stamp) <= bound_s
+
+    async def _read(self, scope: Any, build: Build, demand: Demand, key: Any) -> _Read:
+        """Have an answer built from what is read now, and keep it; that nothing is there is an answer too."""
+        catalogue, histories = self._catalogue.view(demand), self._catalogue.log.histories
+        try:
+            ready = await build(scope, catalogue, self._config)
+        except (NotFound, Gone) as error:
+            ready = Ready.of_absence(error)
+        ready.route = route_of(scope["path"])[1]  # type: ignore[index]
+        is_kept = False
+        if catalogue.stamp is not None:
+            ready.stamp = catalogue.stamp
+            is_kept = self._tier is not None and self._tier.keep(key, ready, time.monotonic(), histories)
+        return _Read(ready, catalogue.as_of, is_kept)
+
+    async def load(self, path: str, query: bytes = b"") -> bool:
+        """Have an answer built before anybody asks for it, once for all who do meanwhile; return whether it is kept.
+
+        Raises: NoReaderAvailable.
+        """
+        route = route_of(path)
+        assert route is not None, "only addresses that this answers are loaded"
+        scope = {"path": path, "query_string": query, "headers": []}
+        key = _key(scope)
+        return (await self._flights.do(key, lambda: self._read(scope, route[0], Demand(), key))).is_kept
+
+    def _refresh(self, scope: Any) -> None:
+        """Read a page anew that is served meanwhile; once, however many ask for it."""
+        if route_of(scope["path"]) is None or self._flights.is_under_way(_key(scope)):
+            return
+        task = asyncio.ensure_future(self.load(scope["path"], scope["query_string"]))
+        self._refreshing.add(task)
+        task.add_done_callback(self._refreshed)
+
+    def _refreshed(self, done: asyncio.Task[Any]) -> None:
+        self._refreshing.discard(done)
+        if not done.cancelled():
+            done.exception()  # whoever asks next tries again, and is told
+
+    def _answer(self, scope: Any, read: _Read, told_status: tuple[bytes, bytes] | None) -> Answer:
+        if read.ready.absence is not None:
+            scope["matinee.as_of"] = read.as_of
+            kind, detail = read.ready.absence
+            raise kind(detail)
+        if read.ready.subject > 0 and read.ready.status == 200:
+            self.counts[read.ready.subject] = self.counts.get(read.ready.subject, 0) + 1
+        asked = {name: value for name, value in scope["headers"] if name in _NAMED}
+        form = self._form(read.ready, asked, scope, is_hit=False)
+        answer = Answer.of(*rendered(scope, self._config, read.ready, form, read.as_of, asked.get(b"if-none-match")))
+        if told_status is _IN_ERROR or not self._is_current(read.ready):
+            answer.headers = without_lifetime(answer.headers)
+        if told_status is not None:
+            answer.headers.append(told_status)
+        return answer
+
+    def _is_current(self, ready: Ready) -> bool:
+        """Return whether an answer is as the log shows the catalogue to be: what is not, no CDN may keep."""
+        log = self._catalogue.log
+        return log.believes(ready.subject, ready.stamp) if ready.subject > 0 else log.is_newest(ready.stamp)
+
+    def _form(self, ready: Ready, asked: dict[bytes, bytes], scope: Any, *, is_hit: bool) -> Form:
+        """Return the form that a client takes; a compressed one is made at a hit: most answers are never asked for again."""
+        encoding = encoding_of(asked[b"accept-encoding"]) if b"accept-encoding" in asked and self._tier is not None else None
+        form = ready.form(encoding)
+        if form is None and is_hit and self._tier is not None and encoding is not None:
+            form = ready.pack(encoding)
+            self._tier.resize(_key(scope), ready)
+        return form or ready.plain
+
+
+def _key(scope: Any) -> Any:
+    query = scope["query_string"]
+    return (scope["path"], query) if query else scope["path"]
+
+
+@lru_cache(maxsize=1024)
+def is_host(stated: bytes) -> bool:
+    """Return whether a Host header names a host; it goes into links."""
+    return _HOST.fullmatch(stated) is not None
+
+
+@lru_cache(maxsize=1024)
+def encoding_of(accepted: bytes) -> str | None:
+    """Return the compressed form that an Accept-Encoding prefers: br before gzip, None when it takes neither."""
+    weights: dict[str, float] = {}
+    for part in accepted.decode("latin-1").lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        try:
+            weights[name] = next((float(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+        except ValueError:
+            weights[name] = 0.0
+    best = max(("br", "gzip"), key=lambda name: weights.get(name, weights.get("*", 0.0)))
+    return best if weights.get(best, weights.get("*", 0.0)) > 0 else None

@@ -1,0 +1,9 @@
+-- Many movies at once as PostgreSQL says it.
+
+-- name: movies_by_ids
+-- The documents of the live movies among these ids, and the tombstones.
+SELECT movie_id, version, position, updated_at_s, body, NULL AS merged_into FROM movie_document
+WHERE movie_id IN (SELECT value::bigint FROM jsonb_array_elements(:ids))
+UNION ALL
+SELECT movie_id, 0, position, 0, NULL, merged_into FROM tombstone
+WHERE movie_id IN (SELECT value::bigint FROM jsonb_array_elements(:ids))

@@ -1,0 +1,62 @@
+"""The local tier beside the log of changes: what is believed, and that nothing of another history is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+
+from matinee.cache.local import LocalTier
+from matinee.cache.policy import make_policy
+from matinee.domain.change_log import ChangeLog, LogRow
+
+pytestmark = pytest.mark.unit
+
+
+@dataclass
+class Kept:
+    """A movie that was read at position 1."""
+
+    subject: int = 7
+    stamp: int = 1
+    histories: int = 0
+    size_bytes: int = 100
+    expires_s: float = math.inf
+
+
+def begun() -> tuple[ChangeLog, LocalTier[Kept]]:
+    log = ChangeLog()
+    log.begin(LogRow(1, "movie", 7, "then"))
+    return log, LocalTier(make_policy("s3fifo", 100_000), log, page_grace_s=2.0)
+
+
+def test_a_movie_is_believed_until_the_log_shows_a_change_of_it() -> None:
+    log, tier = begun()
+    movie = Kept()
+    tier.keep("a", movie, 0.0, log.histories)
+    before = tier.get("a", 0.0)
+
+    log.append([LogRow(2, "movie", 7, "now")], 0.0)
+
+    assert [before, tier.get("a", 0.0), tier.peek("a")] == [(movie, "fresh"), (movie, "no"), movie]
+
+
+def test_what_is_of_another_history_is_as_if_it_were_not_there_until_it_is_replaced() -> None:
+    log, tier = begun()
+    tier.keep("a", Kept(), 0.0, log.histories)
+
+    log.begin(LogRow(1, "movie", 7, "another"))
+
+    assert (tier.get("a", 0.0), tier.peek("a")) == ((None, "no"), None)
+    assert tier.keep("a", new := Kept(), 0.0, log.histories)
+    assert tier.get("a", 0.0) == (new, "fresh")
+
+
+def test_what_was_read_before_the_history_changed_is_not_kept() -> None:
+    log, tier = begun()
+    before = log.histories
+    log.begin(LogRow(1, "movie", 7, "another"))
+
+    assert not tier.keep("a", Kept(), 0.0, before)
+    assert tier.peek("a") is None
