@@ -115,7 +115,9 @@ def test_what_changes_meanwhile_is_printed_until_it_is_interrupted(server: Serve
         end(process)
 
     assert [words_of(line) for line in (before, meanwhile)] == ["12 movie 12 created", "13 cache 3 purged"]
-    assert (process.returncode, out, complaint.decode()) == (130, b"", "Go on with --since 13\n")
+    assert (process.returncode, out) == (130, b"")
+    # An interrupt right behind a line has that line printed again by who goes on; none is left out.
+    assert complaint.decode() in {"Go on with --since 12\n", "Go on with --since 13\n"}
 
 
 def test_a_server_that_goes_away_is_waited_for_and_told_of(small_catalogue: Path) -> None:
