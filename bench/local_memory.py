@@ -34,7 +34,8 @@ _MEMORY_WITHIN = 0.15  # of the bound and the empty process together
 _LONGEST_TURN_MS = 5.0
 _MIB = 2**20
 _FIRST_REQUESTS = 2_000  # until then a process has not imported and filled what it needs without any tier
-_LOOK_EVERY, _AT_ONCE = 50_000, 5_000  # requests: how often memory is looked at, how many are made up before they are sent
+_LOOK_EVERY, _AT_ONCE = 50_000, 1_000  # requests: how often memory is looked at, how many are made up before they are sent
+_AFTERWARDS = 3_000  # requests, which meet what a change left behind
 _FLOODS = (100, FLOOD_CHANGES, FLOOD_CHANGES + 100, 60_000)  # in one commit: the last two are too many to be followed
 _INSERT = (
     "INSERT INTO change (subject, subject_id, kind, version, actor, at, detail) VALUES (?, ?, 'update', 1, 'bench', ?, '{}')"
@@ -146,9 +147,9 @@ async def _worst_cases(server: _Server, path: Path, visitors: Visitors) -> None:
     """Let happen at once what can happen at once, each followed by requests that meet what it left behind."""
     for changes in _FLOODS:
         _commit(path, [("movie", number + 1) for number in range(changes)])
-        await server.ask(f"{changes:,} changes in one commit", visitors.requests(_AT_ONCE))
+        await server.ask(f"{changes:,} changes in one commit", visitors.requests(_AFTERWARDS))
     _commit(path, [("cache", 0)])
-    await server.ask("a purge of everything", visitors.requests(_AT_ONCE))
+    await server.ask("a purge of everything", visitors.requests(_AFTERWARDS))
     queries = [f"limit=100&year={year}".encode() for year in range(1950, 2020)]
     for encoding in (None, b"br", b"gzip"):
         await server.ask("pages of 100, compressed", [("/v1/movies", query, encoding) for query in queries])

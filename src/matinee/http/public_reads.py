@@ -255,9 +255,13 @@ class PublicReads:
         return form or ready.plain
 
 
-def _key(scope: Any) -> Any:
+def _key(scope: Any) -> str:
+    """Return the name of what is asked for. A path begins with a slash, and no query has a blank: no two have the same name.
+
+    A tuple would do, but the garbage collector walks over a dictionary that holds one, and this one may have a million entries.
+    """
     query = scope["query_string"]
-    return (scope["path"], query) if query else scope["path"]
+    return f"?{query.decode('latin-1')} {scope['path']}" if query else scope["path"]
 
 
 @lru_cache(maxsize=1024)
