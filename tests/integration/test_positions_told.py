@@ -23,14 +23,14 @@ def test_a_hit_that_was_read_ahead_of_the_followed_log_tells_the_position_that_i
         )
         client.get(path)
 
-        client.runtime.local.policy.peek(path if "?" not in path else tuple_key(path)).stamp = known.position + 3
+        client.runtime.local.policy.peek(kept_under(path)).stamp = known.position + 3
         before = client.reader.statements
         told = client.get(path).headers["matinee-position"]
 
         assert (client.reader.statements - before, int(told)) == (0, known.position + 3)
 
 
-def tuple_key(path: str) -> tuple[str, bytes]:
-    """Return the key of an address with a query."""
+def kept_under(path: str) -> str:
+    """Return the key of an address, which may have a query."""
     path, _, query = path.partition("?")
-    return path, query.encode()
+    return f"?{query} {path}" if query else path

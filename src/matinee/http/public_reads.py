@@ -31,9 +31,8 @@ from matinee.runtime import Runtime
 # A ready answer for one request: its status, headers, body and route; the request's id and origin as they were sent.
 Hit = tuple[int, Headers, bytes, str, bytes | None, bytes | None]
 _NAMED = frozenset(
-    (b"host", b"if-none-match", b"accept-encoding", b"x-request-id", b"origin", b"cookie", b"cache-control",
-     b"matinee-min-position")
-)  # fmt: skip
+    (b"if-none-match", b"accept-encoding", b"x-request-id", b"origin", b"cookie", b"cache-control", b"matinee-min-position")
+)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{0,5})?")
 _DEMANDING = frozenset((b"cookie", b"cache-control", b"matinee-min-position"))
 _HIT = (b"cache-status", b"matinee-local; hit")
@@ -94,8 +93,8 @@ class PublicReads:
             if ready.stamp < self._catalogue.written():
                 return None
             as_of = self._as_read(ready, as_of)
-        asked = {name: value for name, value in scope["headers"] if name in _NAMED}
-        if not is_host(asked.pop(b"host", b"localhost")) or (asked and not self._suits(scope, asked, ready, as_of)):
+        asked = _asked(scope)
+        if asked is None or (asked and not self._suits(scope, asked, ready, as_of)):
             return None
         if belief == "doubtful":
             self._refresh(scope)
@@ -231,7 +230,7 @@ class PublicReads:
             raise kind(detail)
         if read.ready.subject > 0 and read.ready.status == 200:
             self.counts[read.ready.subject] = self.counts.get(read.ready.subject, 0) + 1
-        asked = {name: value for name, value in scope["headers"] if name in _NAMED}
+        asked = _asked(scope) or {}
         form = self._form(read.ready, asked, scope, is_hit=False)
         answer = Answer.of(*rendered(scope, self._config, read.ready, form, read.as_of, asked.get(b"if-none-match")))
         if told_status is _IN_ERROR or not self._is_current(read.ready):
@@ -253,6 +252,17 @@ class PublicReads:
             form = ready.pack(encoding)
             self._tier.resize(_key(scope), ready)
         return form or ready.plain
+
+
+def _asked(scope: Any) -> dict[bytes, bytes] | None:
+    """Return the headers of a request that make a difference to its answer; None when its Host is none."""
+    asked: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _NAMED:
+            asked[name] = value
+        elif name == b"host" and not is_host(value):
+            return None
+    return asked
 
 
 def _key(scope: Any) -> str:
