@@ -82,8 +82,15 @@ def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | N
     placed = [part.replace("d.", f"{table}.") if part.startswith(own) else part for part in parts]
     if engine == "postgresql":
         held = tuple(f"d.{name}_key " for name in _HELD_KEYS.get(table, ()))
-        return [part.replace("d.", f"{table}.") if part.startswith(held) else part for part in parts]
+        return [part.replace("d.", f"{table}.") if part.startswith(held) else _of_row(part, table) for part in parts]
     return [part if is_bare else f"+{part}" for part, is_bare in zip(placed, bare, strict=True)]
+
+
+def _of_row(part: str, table: str) -> str:
+    """Return a condition on a movie's row for a table that does not hold the key."""
+    if table == "d":
+        return part
+    return f"EXISTS (SELECT 1 FROM movie_document d WHERE d.movie_id = {table}.movie_id AND {part})"
 
 
 def _in(ids: list[int]) -> dict[str, str]:
@@ -108,11 +115,10 @@ def list_statement(
         base = "page_by_bounds"
     table = _TABLES.get(base, "d")
     bounds = _along(_bounds(query.filters, values), table, query.sort, after, engine)
-    conditions = [*bounds, *(sql["has_facet"].format(**_in(ids)) for ids in groups)]
-    conditions += [sql["has_person"].format(**person) for person in people]
-    if engine == "postgresql" and table != "d" and query.sort.name == "added" and after is not None:
-        # Of a bound on one of two columns that are equal, its planner does not know that it bounds the other.
-        conditions.append(f"d.movie_id {'<' if query.sort.descending else '>'} :after_id")
+    kinds = [sql["has_facet"].format(**_in(ids)) for ids in groups]
+    kinds += [sql["has_person"].format(**person) for person in people]
+    walked = table if engine == "postgresql" else "d"
+    conditions = [*bounds, *(kind.replace("d.movie_id", f"{walked}.movie_id") for kind in kinds)]
     statement = _ordered(sql[base], sql["known_then_unknown"], fills, conditions, query.sort, after, values, table)
     statement.name, statement.is_steady = base, not query.filters.bounds and base != "page_by_few"
     return statement
@@ -165,7 +171,7 @@ def _ordered(
 
     def part(*first: str) -> str:
         where = " AND ".join([*first, *conditions]) or "TRUE"
-        return base.format(key=key, order=order, where=where, **fills)
+        return base.format(key=key, order=order, where=where, direction=direction, **fills)
 
     is_known = sort.name in _NEVER_UNKNOWN or any(text.lstrip("+").startswith(own) for text in conditions)
     if sort.descending or is_known:

@@ -1,14 +1,17 @@
 -- Pages of cards as PostgreSQL says them: which table is walked first is its planner's choice, from its statistics.
 
 -- name: page_by_facet
--- A page along the index of one order of one facet.
-SELECT f.movie_id, f.{key} AS sort_key, d.card, d.updated_at_s FROM movie_facet f JOIN movie_document d ON d.movie_id = f.movie_id
-WHERE f.facet_id = :driver AND {where} ORDER BY {order} LIMIT :limit
+-- A page along the index of one order of one facet; a row is looked at only when its movie is on the page.
+SELECT f.movie_id, f.sort_key, d.card, d.updated_at_s FROM (
+    SELECT f.movie_id, f.{key} AS sort_key FROM movie_facet f
+    WHERE f.facet_id = :driver AND {where} ORDER BY {order} LIMIT :limit
+) f JOIN movie_document d ON d.movie_id = f.movie_id ORDER BY f.sort_key {direction}, f.movie_id {direction} LIMIT :limit
 
 -- name: page_by_bounds
--- A page along the index of one order that holds all keys: what a bound passes over costs no look at the row.
-SELECT d.movie_id, d.{key} AS sort_key, d.card, d.updated_at_s FROM movie_document k JOIN movie_document d ON d.movie_id = k.movie_id
-WHERE {where} ORDER BY {order} LIMIT :limit
+-- A page along the index of one order that holds all keys; what a bound passes over costs no look at its row.
+SELECT k.movie_id, k.sort_key, d.card, d.updated_at_s FROM (
+    SELECT k.movie_id, k.{key} AS sort_key FROM movie_document k WHERE {where} ORDER BY {order} LIMIT :limit
+) k JOIN movie_document d ON d.movie_id = k.movie_id ORDER BY k.sort_key {direction}, k.movie_id {direction} LIMIT :limit
 
 -- name: page_by_few
 -- A page of the few movies that a rare facet or a person has, sorted on the way; OFFSET 0 keeps the planner from walking the order.
