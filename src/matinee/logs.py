@@ -93,7 +93,7 @@ class AccessLog:
     """
 
     def __init__(self, config: Config) -> None:
-        self._is_on = config.access_log and config.log_level in ("debug", "info")
+        self.is_on = config.access_log and config.log_level in ("debug", "info")
         self._target = _target(config)
         self._for_people = _for_people(config, self._target)
         self._encode_lines = msgspec.json.Encoder().encode_lines
@@ -101,7 +101,7 @@ class AccessLog:
 
     def note(self, method: str, path: str, status: int, duration_s: float, sent_bytes: int, request_id: bytes) -> None:
         """Note a request that was answered."""
-        if not self._is_on:
+        if not self.is_on:
             return
         noted = (method, path, status, duration_s, sent_bytes, request_id, time.time())
         if self._for_people:

@@ -52,24 +52,28 @@ class LocalTier(Generic[Value]):
 
     def get(self, key: Hashable, now_s: float) -> tuple[Value | None, Belief]:
         """Return a value and whether it is believed; one that is not is for those who have nothing better."""
-        found = self._get(key)
-        if found is None or found.histories != self._log.histories:
+        found, log = self._get(key), self._log
+        if found is None or found.histories != log.histories:
             return None, "no"
-        return found, self._belief(found, now_s)
+        if found.subject > 0:
+            return found, "fresh" if log.believes(found.subject, found.stamp) else "no"
+        return found, self._belief_in_page(found, now_s)
 
     def peek(self, key: Hashable) -> Value | None:
         """Return a value, good or not, without counting it as asked for; None when it is of another history."""
         found: Value | None = self.policy.peek(key)
         return None if found is None or found.histories != self._log.histories else found
 
-    def _belief(self, found: Value, now_s: float) -> Belief:
-        log, subject = self._log, found.subject
-        if subject > 0:
-            return "fresh" if log.believes(subject, found.stamp) else "no"
+    def _belief_in_page(self, found: Value, now_s: float) -> Belief:
         if now_s >= found.expires_s:
             return "no"
-        belief = log.believes_page(found.stamp, now_s, self._page_grace_s)
-        return "no" if belief == "doubtful" and subject == EVERYTHING else belief
+        belief = self._log.believes_page(found.stamp, now_s, self._page_grace_s)
+        return "no" if belief == "doubtful" and found.subject == EVERYTHING else belief
+
+    def _is_fresh(self, value: Value, now_s: float) -> bool:
+        if value.subject > 0:
+            return self._log.believes(value.subject, value.stamp)
+        return self._belief_in_page(value, now_s) == "fresh"
 
     def missed(self, before: Value | None, now_s: float) -> None:
         """Count a request that was not answered from here; `before` is what is held and was not good enough."""
@@ -84,7 +88,7 @@ class LocalTier(Generic[Value]):
 
         `histories` is the log's as it was before the value was read: one of another history is not to be judged by this one.
         """
-        if histories != self._log.histories or self._belief(value, now_s) != "fresh":
+        if histories != self._log.histories or not self._is_fresh(value, now_s):
             return False
         value.histories = histories
         self.insertions += 1

@@ -60,7 +60,8 @@ class Front:
         await send({"type": "http.response.body", "body": body})
         duration_s = time.monotonic() - began_s
         self._meter.record(scope["method"], route, status, duration_s)
-        self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
+        if self.access_log.is_on:
+            self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end with the server; what was counted and noted last is not lost."""

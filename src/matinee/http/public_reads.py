@@ -19,17 +19,19 @@ from typing import Any, NamedTuple
 
 from matinee.cache.local import LocalTier
 from matinee.cache.single_flight import SingleFlight
+from matinee.domain.change_log import Belief
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import Gone, NoReaderAvailable, NotFound
 from matinee.http.answers import Answer, Headers
 from matinee.http.cdn import without_lifetime
-from matinee.http.freshness import demand_of
+from matinee.http.freshness import demand_of, told
 from matinee.http.reads import Build, route_of
 from matinee.http.ready import Form, Ready, rendered
 from matinee.runtime import Runtime
 
 # A ready answer for one request: its status, headers, body and route; the request's id and origin as they were sent.
 Hit = tuple[int, Headers, bytes, str, bytes | None, bytes | None]
+_READS = frozenset(("GET", "HEAD"))
 _NAMED = frozenset(
     (b"if-none-match", b"accept-encoding", b"x-request-id", b"origin", b"cookie", b"cache-control", b"matinee-min-position")
 )
@@ -61,6 +63,7 @@ class PublicReads:
         self._tier: LocalTier[Ready] | None = runtime.local
         self._flights: SingleFlight[_Read] = SingleFlight()
         self._seen: AsOf | None = None
+        self._facts: tuple[tuple[bytes, bytes], ...] = ()  # the headers that say what was seen
         self._refreshing: set[asyncio.Task[Any]] = set()
         self.counts = runtime.counts
         if self._tier is not None:
@@ -81,7 +84,7 @@ class PublicReads:
         while changes come, MATINEE_LIST_MAX_STALENESS_S.
         """
         tier = self._tier
-        if tier is None or scope["method"] not in ("GET", "HEAD"):
+        if tier is None or scope["method"] not in _READS:
             return None
         as_of = self._seen or self._look()  # first of all: it brings the log up to date that what is kept is judged by
         if as_of is None:
@@ -89,27 +92,31 @@ class PublicReads:
         ready, belief = tier.get(_key(scope), now_s)
         if ready is None or belief == "no" or ready.absence is not None:
             return None
+        facts = self._facts
         if belief == "doubtful" or ready.stamp > as_of.position:
             if ready.stamp < self._catalogue.written():
                 return None
             as_of = self._as_read(ready, as_of)
+            facts = (*told(as_of), _HIT if belief == "fresh" else _DOUBTFUL)
         asked = _asked(scope)
         if asked is None or (asked and not self._suits(scope, asked, ready, as_of)):
             return None
-        if belief == "doubtful":
-            self._refresh(scope)
-        tier.hits += 1
-        tier.doubts += belief == "doubtful"
-        if ready.subject > 0:
-            self.counts[ready.subject] = self.counts.get(ready.subject, 0) + 1
+        self._count_hit(scope, tier, ready, belief)
         form = self._form(ready, asked, scope, is_hit=True) if asked else ready.plain
-        status, headers, body = rendered(scope, self._config, ready, form, as_of, asked.get(b"if-none-match"))
+        status, headers, body = rendered(scope, self._config, ready, form, facts, asked.get(b"if-none-match"))
         if belief == "doubtful":
             headers = without_lifetime(headers)
-        headers.append(_HIT if belief == "fresh" else _DOUBTFUL)
         if scope["method"] == "HEAD":
             body = b""
         return status, headers, body, ready.route, asked.get(b"x-request-id"), asked.get(b"origin")
+
+    def _count_hit(self, scope: Any, tier: LocalTier[Ready], ready: Ready, belief: Belief) -> None:
+        tier.hits += 1
+        if ready.subject > 0:
+            self.counts[ready.subject] = self.counts.get(ready.subject, 0) + 1
+        elif belief == "doubtful":
+            tier.doubts += 1
+            self._refresh(scope)
 
     def _look(self) -> AsOf | None:
         """Return what the log reflects now, asked for once in a turn of the event loop.
@@ -118,6 +125,7 @@ class PublicReads:
         the end of the look, so it is as if each had asked for itself. On SQLite a look costs as much as the rest of a hit.
         """
         self._seen = self._catalogue.known()
+        self._facts = (*told(self._seen), _HIT)
         asyncio.get_running_loop().call_soon(self._end_look)
         return self._seen
 
@@ -232,7 +240,7 @@ class PublicReads:
             self.counts[read.ready.subject] = self.counts.get(read.ready.subject, 0) + 1
         asked = _asked(scope) or {}
         form = self._form(read.ready, asked, scope, is_hit=False)
-        answer = Answer.of(*rendered(scope, self._config, read.ready, form, read.as_of, asked.get(b"if-none-match")))
+        answer = Answer.of(*rendered(scope, self._config, read.ready, form, told(read.as_of), asked.get(b"if-none-match")))
         if told_status is _IN_ERROR or not self._is_current(read.ready):
             answer.headers = without_lifetime(answer.headers)
         if told_status is not None:

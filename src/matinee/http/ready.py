@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import brotli
@@ -132,13 +132,16 @@ def _form(headers: Headers, body: bytes, more: tuple[tuple[bytes, bytes], ...]) 
 
 
 def rendered(
-    scope: Any, config: Config, ready: Ready, form: Form, as_of: AsOf | None, stated: bytes | None
+    scope: Any, config: Config, ready: Ready, form: Form, facts: Sequence[tuple[bytes, bytes]], stated: bytes | None
 ) -> tuple[int, Headers, bytes]:
-    """Return status, headers and body as one request gets them; `stated` is its If-None-Match."""
+    """Return status, headers and body as one request gets them.
+
+    `facts` are the headers of this moment, such as what the answer reflects; `stated` is the request's If-None-Match.
+    """
     if stated is not None and ready.status == 200 and (stated == form.etag or is_known(stated, ready.plain.etag.decode())):
-        status, headers, body = 304, [*form.headers[: form.validators], *told(as_of)], b""
+        status, headers, body = 304, [*form.headers[: form.validators], *facts], b""
     else:
-        status, headers, body = ready.status, [*form.headers, *told(as_of)], form.body
+        status, headers, body = ready.status, [*form.headers, *facts], form.body
     if ready.next_cursor is not None:
         headers.append((b"link", f'<{next_url(scope, config, ready.next_cursor)}>; rel="next"'.encode()))
     if ready.moved_to is not None:
@@ -149,7 +152,7 @@ def rendered(
 def personal_answer(scope: Any, config: Config, ready: Ready, as_of: AsOf | None) -> Answer:
     """Return the answer to a request that was read for alone."""
     stated = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
-    return Answer.of(*rendered(scope, config, ready, ready.plain, as_of, stated))
+    return Answer.of(*rendered(scope, config, ready, ready.plain, told(as_of), stated))
 
 
 _PACKED: dict[str, tuple[tuple[bytes, bytes], Callable[[bytes], bytes]]] = {
