@@ -1,31 +1,31 @@
 """`cluster`: a leader, followers and servers on this machine, from one command; and the faults to try on them.
 
-How a cluster looks is shown by cluster_status.py, how it comes up is cluster_up.py.
+How a cluster looks is shown by cluster_status.py, how it comes up is cluster_up.py, what is changed while it runs is
+cluster_change.py, and what other machines are given is cluster_render.py.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from matinee import config as configuration
-from matinee.cli import cluster_status
-from matinee.cli.cluster_up import Wanted, raise_up, tell_server
+from matinee.cli import cluster_home, cluster_status
+from matinee.cli.cluster_home import Name, alone
+from matinee.cli.cluster_up import Wanted, launch, raise_up, tell_server
 from matinee.cli.home import prepare_home
 from matinee.cli.output import Json, as_json, table, tell
-from matinee.config import Config, without_password
+from matinee.config import without_password
 from matinee.errors import OperatorError
 from matinee.ops import cluster_file
 from matinee.ops.cluster import Cluster, DatabaseNode, Node
+from matinee.ops.patroni import PatroniNode
 from matinee.ops.processes import happens, tail
 from matinee.ops.service import ServerNode
+from matinee.ops.topology import BALANCERS, BALANCES
 
-Name = Annotated[str, typer.Argument(help="The node's name, as `matinee cluster status` shows it.")]
 _SIGNAL_WITHIN_S = 5.0
 
 
@@ -34,16 +34,37 @@ def up(
         int | None, typer.Option(min=0, max=9, help="Streaming followers; 2 if not said, or as many as there are.")
     ] = None,
     servers: Annotated[int | None, typer.Option(min=0, max=16, help="Servers; 1 if not said, or as many as there are.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of the first server; else a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65_535, help="Port of the balancer, or without one of the first server; else a free one."),
+    ] = None,
     sample: Annotated[bool, typer.Option(help="Load the sample catalogue into an empty one.")] = True,
+    ha: Annotated[
+        bool | None, typer.Option("--ha/--no-ha", help="PostgreSQL under Patroni with three etcd: another node takes over.")
+    ] = None,
+    balancer: Annotated[
+        str | None, typer.Option(help="haproxy, nginx or none; haproxy before several servers, if not said.")
+    ] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="least-connections, or bounded-load: the same movie goes to the same server.")
+    ] = None,
+    micro_cache: Annotated[
+        bool | None,
+        typer.Option("--micro-cache/--no-micro-cache", help="The balancer answers again for a second what it was answered."),
+    ] = None,
+    redis: Annotated[bool | None, typer.Option("--redis", help="A Redis that the servers share.")] = None,
 ) -> None:
     """Make a leader, followers and servers on loopback, load the sample, and serve. Safe to run again."""
+    for word, known in ((balancer, (*BALANCERS, "none")), (balance, BALANCES)):
+        if word is not None and word not in known:
+            raise OperatorError(f"{word!r} is unknown; choose one of: {', '.join(known)}.")
     config = prepare_home(configuration.load())
-    home = _home(config)
+    home = cluster_home.home(config)
     with cluster_file.alone(home):
         cluster = cluster_file.load(home) or cluster_file.new(home)
+        cluster.look_who_leads()
         try:
-            raise_up(cluster, config, Wanted(followers, servers, port, sample))
+            raise_up(cluster, config, Wanted(followers, servers, port, sample, ha, balancer, balance, micro_cache, redis))
         except BaseException:  # an interruption too must leave nothing behind that was begun
             if cluster.started:
                 tell("The cluster did not come up; what this command started is being ended.")
@@ -54,15 +75,17 @@ def up(
 
 
 def _say_what_is_next(cluster: Cluster) -> None:
-    for server in cluster.servers[:1]:
+    reached = [node for node in cluster.engines if node.role == "balancer"] or cluster.servers
+    for server in reached[:1]:
         tell(f"API {server.address}/v1/movies, docs {server.address}/docs, admin {server.address}/admin/")
     tell(f"Data and logs are in {cluster.data}" + (f" and {cluster.home}." if cluster.data != cluster.home else "."))
-    tell("`matinee cluster status` looks at it, `matinee cluster kill follower-1` breaks it, `matinee cluster down` ends it.")
+    victim = cluster.followers[0].name if cluster.followers else cluster.nodes[0].name
+    tell(f"`matinee cluster status` looks at it, `matinee cluster kill {victim}` breaks it, `matinee cluster down` ends it.")
 
 
 def down(delete: Annotated[bool, typer.Option("--delete", help="Delete the catalogue and all data too.")] = False) -> None:
     """End everything that the cluster runs; the data stays."""
-    with _alone() as (_, cluster):
+    with alone() as (_, cluster):
         if delete:
             cluster.delete()
         else:
@@ -74,9 +97,15 @@ def down(delete: Annotated[bool, typer.Option("--delete", help="Delete the catal
     )
 
 
-def status(as_json_: Json = False) -> None:
+def status(
+    as_json_: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it, until Ctrl-C.")] = False,
+) -> None:
     """Show every node: role, state, lag, position, and what the server thinks of it; exit code 1 when one is not well."""
-    rows = cluster_status.look(_load(configuration.load()))
+    if watch:
+        cluster_status.watch(cluster_home.load)
+        return
+    rows = cluster_status.look(cluster_home.load())
     if as_json_:
         as_json(rows)
     else:
@@ -100,7 +129,7 @@ def cont(name: Name) -> None:
 
 
 def _signal(name: str, number: signal.Signals, expected: str) -> None:
-    with _alone() as (_, cluster):
+    with alone() as (_, cluster):
         node = cluster.node(name)
         if node.state() == "dead":
             raise OperatorError(f"{name} does not run; start it with `matinee cluster start {name}`.")
@@ -119,21 +148,25 @@ def _remedy(name: str, state: str) -> str:
 
 def start(name: Name) -> None:
     """Start a node that does not run."""
-    with _alone() as (config, cluster):
+    with alone() as (_, cluster):
         node = cluster.node(name)
         if node.state() != "dead":
             hint = f"; `matinee cluster cont {name}` lets it go on" if node.state() == "stopped" else ""
             raise OperatorError(f"{name} is {node.state()} already{hint}. Nothing was done.")
         if isinstance(node, ServerNode):
-            tell_server(cluster, config, node)
+            tell_server(cluster, node)
         _start_or_undo(cluster, node)
     tell(f"{name} runs.")
 
 
 def rebuild(name: Name) -> None:
     """Make a follower anew from the leader, as one whose replication slot was lost needs it; its old data is deleted."""
-    with _alone() as (_, cluster):
+    with alone() as (_, cluster):
         node = cluster.node(name)
+        if isinstance(node, DatabaseNode) and isinstance(node.postgres, PatroniNode):
+            raise OperatorError(
+                f"Patroni makes {name} anew by itself when it has to; `matinee cluster restart {name}` lets it try."
+            )
         if not isinstance(node, DatabaseNode) or node.role != "follower":
             raise OperatorError(f"{name} is no follower; only what follows the leader can be made from it.")
         if cluster.leader.state() != "running":
@@ -143,8 +176,12 @@ def rebuild(name: Name) -> None:
 
 
 def _start_or_undo(cluster: Cluster, node: Node) -> None:
+    cluster.render()
     try:
-        cluster.start(node)
+        if isinstance(node, DatabaseNode) and isinstance(node.postgres, PatroniNode):
+            launch(cluster, [node])
+        else:
+            cluster.start(node)
     except BaseException:
         node.end()
         cluster.save()
@@ -158,7 +195,7 @@ def url(
     as_json_: Json = False,
 ) -> None:
     """Print where a node is reached: of PostgreSQL the leader as the role that writes, a follower as the one that reads."""
-    cluster = _load(configuration.load())
+    cluster = cluster_home.load()
     nodes = [cluster.node(name)] if name else cluster.nodes
     found = {node.name: _url(cluster, node, owner=owner) for node in nodes}
     shown = found if passwords else {key: without_password(value) for key, value in found.items()}
@@ -171,7 +208,7 @@ def url(
 
 
 def _url(cluster: Cluster, node: Node, *, owner: bool) -> str:
-    if isinstance(node, ServerNode):
+    if not isinstance(node, DatabaseNode):
         return node.address
     if owner:
         return cluster.owner_url(node)
@@ -180,26 +217,6 @@ def _url(cluster: Cluster, node: Node, *, owner: bool) -> str:
 
 def logs(name: Name) -> None:
     """Print the end of a node's log."""
-    node = _load(configuration.load()).node(name)
+    node = cluster_home.load().node(name)
     tell(f"The end of {node.log}:")
     typer.echo(tail(node.log))
-
-
-def _home(config: Config) -> Path:
-    return config.home / "cluster"
-
-
-@contextmanager
-def _alone() -> Iterator[tuple[Config, Cluster]]:
-    """Yield the cluster to a command that changes it. Raises: OperatorError."""
-    config = configuration.load()
-    _load(config)  # where there is no cluster, no folder is made either
-    with cluster_file.alone(_home(config)):
-        yield config, _load(config)
-
-
-def _load(config: Config) -> Cluster:
-    cluster = cluster_file.load(_home(config))
-    if cluster is None or not cluster.nodes:
-        raise OperatorError(f"There is no cluster in {config.home}; make one with `matinee cluster up`, or set MATINEE_HOME.")
-    return cluster

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from matinee.cli.output import table
+from matinee.cli.output import drawn_table, table
+from matinee.ops import balancing
 from matinee.ops.cluster import Cluster, DatabaseNode, Node
 from matinee.ops.replication import replication
 from matinee.ops.service import ServerNode
@@ -13,6 +17,7 @@ from matinee.ops.service import ServerNode
 HEALTH = ("name", "role", "state", "pid", "address", "position", "lag_bytes", "lag_s", "reads", "in_flight", "health")
 PLACES = ("name", "role", "state", "pid", "address", "log")
 _LONGEST_REASON = 80  # the whole of it is in --json
+_WATCH_EVERY_S = 1.0
 
 
 def look(cluster: Cluster) -> list[dict[str, Any]]:
@@ -21,16 +26,42 @@ def look(cluster: Cluster) -> list[dict[str, Any]]:
     servers = {server.name: server.readiness() for server in cluster.servers if server.state() == "running"}
     views = [view for view in servers.values() if view is not None]
     seen = {line.get("name"): line for line in (views[0].get("dependencies", []) if views else [])}
+    balanced = _balanced(cluster)
     rows = []
     for node in cluster.nodes:
         row = _row(node)
         if isinstance(node, DatabaseNode):
             row |= {"position": None, "lag_bytes": None, "lag_s": None, "trouble": None} | said.get(node.name, {})
             row["seen_by_server"] = seen.get(node.address)
+        elif isinstance(node, ServerNode):
+            row |= _server(node, servers.get(node.name)) | {"balancer": balanced.get(node.name)}
         else:
-            row |= _server(node, servers.get(node.name))
+            row["trouble"] = None if node.state() != "running" or node.is_ready() else "it does not answer"
         rows.append(row)
     return rows
+
+
+def watch(load: Callable[[], Cluster]) -> None:
+    """Show the cluster again and again until an interruption: in place on a terminal, one table after another elsewhere."""
+    with contextlib.suppress(KeyboardInterrupt):
+        if not sys.stdout.isatty():
+            while True:
+                show(look(load()), HEALTH)
+                threading.Event().wait(_WATCH_EVERY_S)
+        from rich.live import Live
+
+        with Live(auto_refresh=False, screen=True) as live:
+            while True:
+                live.update(drawn_table(HEALTH, _cells(look(load()), HEALTH)), refresh=True)
+                threading.Event().wait(_WATCH_EVERY_S)
+
+
+def _balanced(cluster: Cluster) -> dict[str, str]:
+    """Return what the balancer thinks of each server: "UP", "DRAIN", "DOWN" ...; nginx does not say."""
+    node = cluster.engine("balancer")
+    if node is None or node.state() != "running" or cluster.shape.balancer != "haproxy":
+        return {}
+    return {row["svname"]: row["status"] for row in balancing.statistics(cluster) if row["pxname"] == "read"}
 
 
 def _row(node: Node) -> dict[str, Any]:
@@ -58,14 +89,24 @@ def is_well(row: Mapping[str, Any]) -> bool:
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Print these columns of the lines as a table."""
+    table(columns, _cells(rows, columns))
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[list[Any]]:
     shown = [dict(row) | _shown(row) for row in rows]
-    table(columns, [["" if row.get(column) is None else row[column] for column in columns] for row in shown])
+    return [["" if row.get(column) is None else row[column] for column in columns] for row in shown]
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
     seen = row.get("seen_by_server") or row.get("readiness") or {}
     reason = f" ({seen['reason'][:_LONGEST_REASON]})" if seen.get("reason") else ""
-    health = "; ".join(part for part in (row["trouble"], f"{seen.get('status', '')}{reason}") if part)
+    balanced = row.get("balancer")
+    parts = (
+        row["trouble"],
+        f"{seen.get('status', '')}{reason}",
+        f"balancer: {balanced}" if balanced not in {None, "UP"} else "",
+    )
+    health = "; ".join(part for part in parts if part)
     lag_s = row.get("lag_s")
     return {
         "reads": seen.get("reads"),

@@ -14,6 +14,8 @@ from matinee.cli import (
     catalogue,
     changes,
     cluster,
+    cluster_change,
+    cluster_render,
     health,
     keys,
     requests,
@@ -97,10 +99,19 @@ for command in (
     cluster.stop,
     cluster.cont,
     cluster.start,
+    cluster_change.restart,
+    cluster_change.drain,
+    cluster_change.undrain,
+    cluster_change.add,
+    cluster_change.remove,
+    cluster_change.rolling_restart,
+    cluster_change.switchover,
     cluster.rebuild,
     cluster.url,
     cluster.logs,
     cluster.down,
+    cluster_render.topology,
+    cluster_render.render,
 ):
     cluster_app.command()(command)
 

@@ -1,27 +1,38 @@
-"""A cluster on loopback: PostgreSQL's leader and followers and the servers that read from them.
+"""A cluster on loopback: PostgreSQL's leader and followers, the servers that read from them, and the engines around them.
 
-Called by cli/cluster.py. Invariant: the state file (cluster_file.py) knows of a process before it is waited for, and of a
-folder before anything is written there, so that whatever breaks off, the next command finds it.
+Called by cli/cluster.py. What runs is a topology that was rendered (rendering.py), with ports of this machine. Invariant: the
+state file (cluster_file.py) knows of a process before it is waited for, and of a folder before anything is written there, so
+that whatever breaks off, the next command finds it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import secrets
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops.postgres import PostgresNode, reachable_folder
-from matinee.ops.processes import Started, free_port
+from matinee.ops import engines, patroni, rendering
+from matinee.ops.engines import EngineNode
+from matinee.ops.layout import Local
+from matinee.ops.patroni import PatroniNode
+from matinee.ops.postgres import PostgresNode, own, program, reachable_folder
+from matinee.ops.processes import Started, free_port, happens
 from matinee.ops.service import ServerNode
+from matinee.ops.topology import Place, Sizes, Topology, ports_of
 
 DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
+HOST = "127.0.0.1"
+_LEADS_WITHIN_S = 40.0  # a leader whose node is gone is replaced when its lease of 20 s has run out
 _CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
 
 
@@ -75,13 +86,24 @@ class DatabaseNode:
         self.postgres.end()
 
 
-# A further kind of node needs what these two have in common, and its lines in cluster_file.py.
-Node = ServerNode | DatabaseNode
+# A further kind of node needs what these have in common, and its lines in cluster_file.py.
+Node = ServerNode | DatabaseNode | EngineNode
+
+
+@dataclass
+class Shape:
+    """What kind of cluster it is; `settings` are more variables of the servers."""
+
+    balancer: str = ""
+    balance: str = "least-connections"
+    micro_cache: bool = False
+    high_availability: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Cluster:
-    """The nodes and passwords of one cluster, and how many of each were wanted.
+    """The nodes and passwords of one cluster, its shape, and how many of each were wanted.
 
     `started` are the nodes that this command has started, `added` the servers that there were not before; neither is kept.
     """
@@ -91,6 +113,9 @@ class Cluster:
     passwords: dict[str, str]
     databases: list[DatabaseNode] = field(default_factory=list)
     servers: list[ServerNode] = field(default_factory=list)
+    engines: list[EngineNode] = field(default_factory=list)
+    shape: Shape = field(default_factory=Shape)
+    drained: set[str] = field(default_factory=set)
     wanted: dict[str, int] = field(default_factory=dict)
     sample_is_loading: bool = False
     started: list[Node] = field(default_factory=list)
@@ -100,15 +125,23 @@ class Cluster:
     @property
     def nodes(self) -> list[Node]:
         """Return all nodes, those first that the others need."""
-        return [*self.databases, *self.servers]
+        first = [node for node in self.engines if node.role in {"etcd", "redis"}]
+        last = [node for node in self.engines if node.role == "balancer"]
+        front = [node for node in self.engines if node.role == "front"]
+        return [*first, *self.databases, *front, *self.servers, *last]
 
     @property
     def leader(self) -> DatabaseNode:
-        """Return the leader. Raises: OperatorError when there is none yet."""
+        """Return the leader. Raises: OperatorError when there is none yet, or none right now."""
         for node in self.databases:
             if node.role == "leader":
                 return node
-        raise OperatorError("This cluster has no leader; make one with `matinee cluster up`.")
+        remedy = "see `matinee cluster status`" if self.shape.high_availability else "make one with `matinee cluster up`"
+        raise OperatorError(f"This cluster has no leader; {remedy}.")
+
+    def engine(self, role: str) -> EngineNode | None:
+        """Return the first engine of a role, None when there is none."""
+        return next((node for node in self.engines if node.role == role), None)
 
     @property
     def followers(self) -> list[DatabaseNode]:
@@ -139,6 +172,26 @@ class Cluster:
     def reader_url(self, node: DatabaseNode) -> str:
         """Return an instance's address for the role that cannot write."""
         return node.postgres.url(DATABASE, "matinee_reader", self.passwords["matinee_reader"])
+
+    def look_who_leads(self) -> None:
+        """Ask each Patroni whether it leads; without Patroni the roles stay as they are. Takes a second at most."""
+        managed = [node for node in self.databases if isinstance(node.postgres, PatroniNode)]
+        if not managed:
+            return
+        with ThreadPoolExecutor(len(managed)) as threads:
+            leads = list(threads.map(lambda node: node.postgres.leads(), managed))
+        for node, is_leader in zip(managed, leads, strict=True):
+            node.role = "leader" if is_leader else "follower"
+
+    def wait_for_leader(self) -> DatabaseNode:
+        """Return the leader as soon as there is one. Raises: OperatorError when nobody leads in time."""
+
+        def is_there() -> bool:
+            self.look_who_leads()
+            return any(node.role == "leader" for node in self.databases)
+
+        happens(is_there, _LEADS_WITHIN_S)
+        return self.leader
 
     def start(self, node: Node) -> None:
         """Start a node. Raises: OperatorError."""
@@ -185,14 +238,96 @@ class Cluster:
         self.start(node)
         self._is_made(node)
 
-    def add_server(self, command: list[str], environment: dict[str, str], port: int | None) -> None:
-        """Start a server on a port, a free one when none is said. Raises: OperatorError."""
-        name, chosen = f"server-{len(self.servers) + 1}", port or self._free_port()
-        log = self.home / f"{name}.log"
-        server = ServerNode(name, chosen, log, [*command, "--port", str(chosen)], environment)
+    def add_engine(self, role: str, port: int | None = None) -> EngineNode:
+        """Make an engine of a role, without starting it; the ports are free ones, but for its main one if that is said."""
+        count = sum(node.role == role for node in self.engines)
+        name = f"{role}-{count + 1}" if role == "etcd" else role
+        ports = {key: self._free_port() for key in ports_of(role)}
+        if port is not None:
+            ports["port"] = port
+        node = EngineNode(Place(name, role, "local", HOST, ports), [], self.home / f"{name}.log")
+        self.engines.append(node)
+        self.save()
+        return node
+
+    def add_member(self) -> DatabaseNode:
+        """Make a node of PostgreSQL under Patroni, without starting it."""
+        name = f"database-{len(self.databases) + 1}"
+        folder, password = self.data / name, self.passwords["postgres"]
+        member = PatroniNode(name, folder, self._free_port(), password, rest_port=0)
+        node = DatabaseNode(member, "follower")
+        self.databases.append(node)
+        member.rest_port = self._free_port()
+        self.save()
+        return node
+
+    def topology(self) -> Topology:
+        """Return the cluster as the file says it that is rendered."""
+        places = [node.place for node in self.engines]
+        places += [Place(node.name, "server", "local", HOST, {"port": node.port}) for node in self.servers]
+        for database in self.databases:
+            ports = {"port": database.port}
+            if isinstance(database.postgres, PatroniNode):
+                ports["rest_port"] = database.postgres.rest_port
+            places.append(Place(database.name, "database", "local", HOST, ports))
+        shape = self.shape
+        return Topology(
+            balancer=shape.balancer or "haproxy",
+            balance=shape.balance,
+            micro_cache=shape.micro_cache,
+            high_availability=shape.high_availability,
+            # Everybody here comes from one address.
+            sizes=Sizes(client_requests_per_s=1_000_000, redis_memory="128MB"),
+            hosts={"local": HOST},
+            places=tuple(places),
+            drained=frozenset(self.drained),
+        )
+
+    def render(self) -> None:
+        """Write the configuration of all nodes anew, and say what each engine is run with. Raises: OperatorError."""
+        topology = self.topology()
+        layout = Local(self.home / "config", self.data, self.socket_folder())
+        bin_folder = str(Path(program("initdb")).parent)
+        cluster = rendering.Cluster(topology, layout, self.passwords, self.shape.settings, bin_folder)
+        rendering.write(rendering.local(cluster), layout.config_folder)
+        for node in self.engines:
+            layout.data(node.place).mkdir(parents=True, exist_ok=True)
+            config = layout.config(node.place, rendering.suffix_of(topology, node.place))
+            node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
+        for database in self.databases:
+            if isinstance(database.postgres, PatroniNode):
+                self._tell_patroni(database.postgres, layout)
+
+    def _tell_patroni(self, node: PatroniNode, layout: Local) -> None:
+        node.make_folder()
+        node.config = node.folder / "patroni.yml"
+        shutil.copy(layout.config_folder / f"{node.name}.yml", node.config)
+        own(node.config)
+        node.secrets = {role: self.passwords[name] for role, name in rendering.PATRONI_PASSWORDS.items()}
+        node.command = [*patroni.program(), str(node.config)]
+
+    def socket_folder(self) -> Path:
+        """Return the folder of the balancers' sockets: a short path, whatever the home folder's is. Only we may enter."""
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def server_environment(self, name: str) -> dict[str, str]:
+        """Return what a server was rendered to be told."""
+        lines = (self.home / "config" / f"{name}.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+    def add_server(self, command: list[str], port: int | None) -> ServerNode:
+        """Make a server on a port, a free one when none is said, without starting it."""
+        numbers = {int(node.name.rpartition("-")[2]) for node in self.servers}
+        number = next(number for number in range(1, len(numbers) + 2) if number not in numbers)
+        name, chosen = f"server-{number}", port or self._free_port()
+        server = ServerNode(name, chosen, self.home / f"{name}.log", [*command, "--port", str(chosen)], {})
         self.servers.append(server)
         self.added.append(server)
-        self.start(server)
+        self.save()
+        return server
 
     def _add(self, name: str, role: str) -> DatabaseNode:
         password = self.passwords["postgres"]
@@ -206,7 +341,10 @@ class Cluster:
         self.save()
 
     def _free_port(self) -> int:
-        return free_port([node.port for node in self.nodes])
+        taken = {node.port for node in self.nodes}
+        taken |= {port for node in self.engines for port in node.ports}
+        taken |= {node.postgres.rest_port for node in self.databases if isinstance(node.postgres, PatroniNode)}
+        return free_port(taken)
 
     def drop_unmade(self) -> list[str]:
         """Delete the instances whose making broke off, to be made again, and return their names."""
@@ -237,6 +375,9 @@ class Cluster:
         self.end()
         for node in self.databases:
             node.postgres.delete()
+        for engine in self.engines:
+            shutil.rmtree(self.data / engine.name, ignore_errors=True)
+        shutil.rmtree(self.socket_folder(), ignore_errors=True)
         if self.data != self.home:
             with contextlib.suppress(OSError):
                 self.data.rmdir()  # it was made for these instances; if anything else lies in it, it stays
@@ -245,5 +386,5 @@ class Cluster:
 
 def new(home: Path, keep: Callable[[Cluster], None]) -> Cluster:
     """Return a cluster without nodes, with passwords of its own."""
-    passwords = {role: secrets.token_urlsafe(24) for role in ("postgres", *ROLES)}
+    passwords = {name: secrets.token_urlsafe(24) for name in rendering.SECRETS}
     return Cluster(home, reachable_folder(home), passwords, keep=keep)

@@ -11,15 +11,19 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from matinee.errors import OperatorError
 from matinee.ops import cluster
-from matinee.ops.cluster import Cluster, DatabaseNode
+from matinee.ops.cluster import Cluster, DatabaseNode, Shape
+from matinee.ops.engines import EngineNode
+from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode
 from matinee.ops.processes import Started, boot_id, happens
 from matinee.ops.service import ServerNode
+from matinee.ops.topology import Place
 
 LOCK_WITHIN_S = 5.0
 
@@ -54,6 +58,9 @@ def save(kept: Cluster) -> None:
         "sample_is_loading": kept.sample_is_loading,
         "databases": [_database_state(node) for node in kept.databases],
         "servers": [_server_state(node) for node in kept.servers],
+        "engines": [_engine_state(node) for node in kept.engines],
+        "shape": asdict(kept.shape),
+        "drained": sorted(kept.drained),
     }
     draft = kept.home / f".state.{os.getpid()}"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -94,18 +101,39 @@ def _cluster(home: Path, state: dict[str, Any]) -> Cluster:
     found.sample_is_loading = state.get("sample_is_loading", False)
     for item in state["databases"]:
         process = _started(item["process"]) if is_same_boot else None
-        folder = found.data / item["name"]
-        node = PostgresNode(item["name"], folder, item["port"], found.passwords["postgres"], process=process)
-        found.databases.append(DatabaseNode(node, item["role"], item.get("is_made", True)))
+        found.databases.append(DatabaseNode(_postgres(found, item, process), item["role"], item.get("is_made", True)))
     for item in state["servers"]:
         process = _started(item["process"]) if is_same_boot else None
         log = home / f"{item['name']}.log"
         found.servers.append(ServerNode(item["name"], item["port"], log, item["command"], item["environment"], process))
+    for item in state.get("engines", []):
+        process = _started(item["process"]) if is_same_boot else None
+        place = Place(item["name"], item["role"], "local", cluster.HOST, item["ports"])
+        found.engines.append(EngineNode(place, item["command"], home / f"{item['name']}.log", process))
+    found.shape, found.drained = Shape(**state.get("shape", {})), set(state.get("drained", []))
     return found
 
 
-def _database_state(node: DatabaseNode) -> dict[str, Any]:
+def _postgres(found: Cluster, item: dict[str, Any], process: Started | None) -> PostgresNode:
+    name, port, password = item["name"], item["port"], found.passwords["postgres"]
+    if "rest_port" in item:
+        return PatroniNode(name, found.data / name, port, password, process=process, rest_port=item["rest_port"])
+    return PostgresNode(name, found.data / name, port, password, process=process)
+
+
+def _engine_state(node: EngineNode) -> dict[str, Any]:
     return {
+        "name": node.name,
+        "role": node.role,
+        "ports": dict(node.place.ports),
+        "command": node.command,
+        "process": _plain(node.process),
+    }
+
+
+def _database_state(node: DatabaseNode) -> dict[str, Any]:
+    more = {"rest_port": node.postgres.rest_port} if isinstance(node.postgres, PatroniNode) else {}
+    return more | {
         "name": node.name,
         "role": node.role,
         "port": node.port,

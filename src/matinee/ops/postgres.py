@@ -90,18 +90,18 @@ class PostgresNode:
 
     def create(self) -> None:
         """Make an empty instance. Raises: OperatorError."""
-        self._make_folder()
+        self.make_folder()
         with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix="pw") as file:
             file.write(self.password)
             file.flush()
-            _own(Path(file.name))
+            own(Path(file.name))
             options = ["--username=postgres", f"--pwfile={file.name}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
             run([program("initdb"), "-D", str(self.data), *options, *self._unsynced()], server_user(), environment())
         self._configure()
 
     def follow(self, leader: PostgresNode) -> None:
         """Make a streaming follower of a running leader, with a slot of its own there. Raises: OperatorError."""
-        self._make_folder()
+        self.make_folder()
         # Left by a base backup that was broken off, or by the follower that this one takes the place of.
         leader.ask(f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '{self.slot}'")
         source = f"host=127.0.0.1 port={leader.port} user=postgres application_name={self.slot}"
@@ -173,13 +173,14 @@ class PostgresNode:
         self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _make_folder(self) -> None:
+    def make_folder(self) -> None:
+        """Make the instance's folder and its log, for the server's user."""
         for folder in reversed([folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]):
             folder.mkdir()
             folder.chmod(0o711)  # whatever the umask: the server's user must get through
         self.log.touch()
-        _own(self.folder)
-        _own(self.log)
+        own(self.folder)
+        own(self.log)
 
     def _configure(self) -> None:
         settings = {**self.settings, **_statistics()}
@@ -188,7 +189,7 @@ class PostgresNode:
         included.write_text(
             "\n".join(["# Written by Matinee; change postgresql.auto.conf or add a file, not this one.", *lines, ""])
         )
-        _own(included)
+        own(included)
         main = self.data / "postgresql.conf"
         if "matinee.conf" not in main.read_text():
             with main.open("a") as file:
@@ -228,13 +229,17 @@ def server_user() -> str | None:
 
 def reachable_folder(wished: Path) -> Path:
     """Return a folder for data that the server's user can reach: the wished one, else one of the system's."""
-    user = server_user()
-    parents = [parent for parent in (wished, *wished.parents) if parent.exists()]
-    if user is None or all(parent.stat().st_mode & 0o001 for parent in parents):
+    if reachable(wished):
         return wished
     # The digest tells /a/b-c from /a-b/c.
     digest = hashlib.sha256(str(wished).encode()).hexdigest()[:8]
     return Path("/var/lib/matinee") / f"{str(wished).strip('/').replace('/', '-')[-80:]}-{digest}"
+
+
+def reachable(path: Path) -> bool:
+    """Return whether the server's user can get to a path, as far as it exists already."""
+    parents = [parent for parent in (path, *path.parents) if parent.exists()]
+    return server_user() is None or all(parent.stat().st_mode & 0o001 for parent in parents)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -250,7 +255,8 @@ def _statistics() -> dict[str, tuple[str, str]]:
     return {"shared_preload_libraries": ("'pg_stat_statements'", "which statements take the time")}
 
 
-def _own(path: Path) -> None:
+def own(path: Path) -> None:
+    """Give a file or folder to the server's user."""
     user = server_user()
     if user is not None:
         found = pwd.getpwnam(user)

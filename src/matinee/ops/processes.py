@@ -56,16 +56,26 @@ class Started:
         else:
             _signal_all(family_of(self.pid), number)
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal to the process alone: one that hands on by itself what the others are to do."""
+        if self.state() != "dead":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
     def end(self, ask: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> None:
         """Ask the process to end, and insist when it does not."""
         if self.state() == "stopped":
             self.send(signal.SIGCONT)
-        if self.state() != "dead":
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, ask)
+        self.tell(ask)
         if not happens(lambda: self.state() == "dead", within_s):
             self.send(signal.SIGKILL)
             happens(lambda: self.state() == "dead", 5.0)
+
+
+def started_at(pid: int) -> Started | None:
+    """Return the process that has an id now; None when there is none."""
+    found = _stat(pid)
+    return None if found is None else Started(pid, int(found[19]))
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, user: str | None = None) -> Started:

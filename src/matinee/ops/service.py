@@ -76,7 +76,10 @@ class ServerNode:
         if self.process is not None:
             self.process.send(number)
 
-    def end(self) -> None:
-        """End the server; it finishes what it has."""
+    def end(self, *, is_drained: bool = False) -> None:
+        """End the server; it finishes what it has. One that gets no requests any more need not wait until that is seen."""
         if self.process is not None:
+            if is_drained:
+                self.process.tell(signal.SIGTERM)
+                happens(lambda: not self.is_ready(), ASK_WITHIN_S)  # the first signal has come: the next one is the second
             self.process.end(within_s=END_WITHIN_S)

@@ -201,7 +201,7 @@ class Watch:
                 raise ServerFailed("it holds no catalogue")
             position, is_follower, replayed_bytes = row
             if not is_follower:
-                raise ServerFailed("it is no follower any more")
+                raise ServerFailed("it leads now; it is read from when it follows again")
             self.heard_s = now_s = time.monotonic()
             await self._follow(probe, position)
             if position != copy.position:

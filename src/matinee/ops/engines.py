@@ -1,0 +1,156 @@
+"""One engine of a cluster on loopback, run from its rendered file: HAProxy, nginx, Redis, Sentinel, etcd. Called by cluster.py.
+
+PostgreSQL has modules of its own (postgres.py, patroni.py), because it holds what must not be lost.
+"""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from matinee.errors import OperatorError
+from matinee.ops.processes import Started, happens, require_free, start, tail
+from matinee.ops.topology import Place
+
+READY_WITHIN_S = 20.0
+END_WITHIN_S = 10.0
+ASK_WITHIN_S = 1.0
+# Each engine's program, and Debian's package of it.
+_PROGRAMS = {
+    "haproxy": "haproxy",
+    "nginx": "nginx",
+    "redis-server": "redis-server",
+    "etcd": "etcd-server",
+}
+
+
+@dataclass
+class EngineNode:
+    """An engine with its place in the cluster, the command that runs it, and the process that does."""
+
+    place: Place
+    command: list[str]
+    log: Path
+    process: Started | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the node's name."""
+        return self.place.name
+
+    @property
+    def role(self) -> str:
+        """Return what the node is for."""
+        return self.place.role
+
+    @property
+    def port(self) -> int:
+        """Return the port of its main business."""
+        return self.place.port
+
+    @property
+    def ports(self) -> list[int]:
+        """Return all ports that it listens on."""
+        return list(self.place.ports.values())
+
+    @property
+    def address(self) -> str:
+        """Return where the engine is reached."""
+        return f"http://{self.place.at}" if self.role == "balancer" else self.place.at
+
+    def start(self, keep: Callable[[], None] = lambda: None) -> None:
+        """Start the engine and wait until it answers; `keep` is called when it is a process. Raises: OperatorError."""
+        self.launch(keep)
+        self.wait()
+
+    def launch(self, keep: Callable[[], None] = lambda: None) -> None:
+        """Start the engine without waiting for it: one that needs others, such as etcd, is ready only with them."""
+        for port in self.ports:
+            require_free(self.name, port)
+        self.process = start(self.command, self.log)
+        keep()
+
+    def wait(self) -> None:
+        """Wait until the engine answers. Raises: OperatorError with the end of its log."""
+        happens(lambda: self.is_ready() or self.state() == "dead", READY_WITHIN_S)
+        if self.state() == "dead" or not self.is_ready():
+            raise OperatorError(f"{self.name} is not ready; the end of {self.log}:\n{tail(self.log)}")
+
+    def is_ready(self) -> bool:
+        """Return whether the engine answers."""
+        if self.role == "etcd":
+            return self._says_health()
+        if self.role in {"redis", "sentinel"}:
+            return self.say(b"PING\r\n").startswith(b"+PONG")
+        return self.say(b"") is not _SILENT
+
+    def say(self, words: bytes) -> bytes:
+        """Return what the engine answers to raw words on its port; nothing sent is a look whether it takes connections."""
+        try:
+            with socket.create_connection((self.place.address, self.port), ASK_WITHIN_S) as connection:
+                if not words:
+                    return b""
+                connection.sendall(words)
+                return connection.recv(4096)
+        except OSError:
+            return _SILENT
+
+    def _says_health(self) -> bool:
+        try:
+            with closing(http.client.HTTPConnection(self.place.address, self.port, timeout=ASK_WITHIN_S)) as connection:
+                connection.request("GET", "/health")
+                return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def reload(self) -> None:
+        """Let the engine read its file anew; what is under way is finished by the old one."""
+        if self.process is not None:
+            # To the first process only: it makes the others anew.
+            self.process.tell(signal.SIGUSR2 if "haproxy" in self.command[0] else signal.SIGHUP)
+
+    def state(self) -> str:
+        """Return "running", "stopped" or "dead"."""
+        return self.process.state() if self.process else "dead"
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the engine and everything below it."""
+        if self.process is not None:
+            self.process.send(number)
+
+    def end(self) -> None:
+        """End the engine."""
+        if self.process is not None:
+            self.process.end(within_s=END_WITHIN_S)
+
+
+_SILENT = b"\0"
+
+
+def program(name: str) -> str:
+    """Return the path of an engine's program. Raises: OperatorError that says what to install."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
+    if found is None:
+        raise OperatorError(f"{name} is not installed. On Debian: apt install {_PROGRAMS[name]}")
+    return found
+
+
+def command_of(role: str, balancer: str, config: Path, data: Path) -> list[str]:
+    """Return what runs a node of a role from its rendered file. Raises: OperatorError when the engine is not installed."""
+    if role == "front" or (role == "balancer" and balancer == "haproxy"):
+        # With a master process, so that a reload leaves no connection and no request behind.
+        return [program("haproxy"), "-W", "-db", "-f", str(config)]
+    commands: dict[str, Sequence[str]] = {
+        "balancer": ("nginx", "-c", str(config), "-p", str(data), "-g", "daemon off;"),
+        "redis": ("redis-server", str(config)),
+        "sentinel": ("redis-server", str(config), "--sentinel"),
+        "etcd": ("etcd", "--config-file", str(config)),
+    }
+    name, *words = commands[role]
+    return [program(name), *words]

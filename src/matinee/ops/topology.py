@@ -1,0 +1,312 @@
+"""The cluster as one file says it: which hosts there are, what runs on each, and how large.
+
+Read by `cluster render`, and made by `cluster up` for what it runs on loopback. rendering.py turns it into the configuration of
+the engines. Nothing here starts, writes or asks anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matinee.errors import OperatorError
+
+# What each role listens on, and on which port if the file does not say.
+PORTS: dict[str, dict[str, int]] = {
+    "balancer": {"port": 8000, "stats_port": 8404},
+    "server": {"port": 8001},
+    "front": {"port": 5000, "stats_port": 8405, "redis_port": 6380},
+    "database": {"port": 5432, "rest_port": 8008},
+    "etcd": {"port": 2379, "peer_port": 2380},
+    "redis": {"port": 6379},
+    "sentinel": {"port": 26379},
+}
+BALANCERS = ("haproxy", "nginx")
+BALANCES = ("least-connections", "bounded-load")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_SIZE = re.compile(r"[1-9][0-9]{0,8}(kB|MB|GB)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node of the cluster: its role, its host's address, and the ports that it listens on."""
+
+    name: str
+    role: str
+    host: str
+    address: str
+    ports: Mapping[str, int]
+
+    @property
+    def port(self) -> int:
+        """Return the port of its main business."""
+        return self.ports["port"]
+
+    @property
+    def at(self) -> str:
+        """Return where its main business is."""
+        return f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the nodes are; `server_requests` is what one server works on at once before the balancer queues."""
+
+    workers: int = 1
+    server_requests: int = 64
+    queue: int = 128
+    client_requests_per_s: int = 200
+    max_connections: int = 200
+    shared_buffers: str = "128MB"
+    redis_memory: str = "256MB"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """One cluster. `drained` are the servers that get no new requests."""
+
+    name: str = "matinee"
+    balancer: str = "haproxy"
+    balance: str = "least-connections"
+    micro_cache: bool = False
+    high_availability: bool = False
+    program: str = "/opt/matinee/.venv/bin/matinee"
+    sizes: Sizes = field(default_factory=Sizes)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    drained: frozenset[str] = frozenset()
+
+    def of(self, *roles: str) -> list[Place]:
+        """Return the nodes of these roles, in the file's order."""
+        return [place for place in self.places if place.role in roles]
+
+    def first(self, role: str) -> Place | None:
+        """Return the first node of a role, None when there is none."""
+        return next(iter(self.of(role)), None)
+
+
+def read(path: Path) -> Topology:
+    """Return the cluster that a file says. Raises: OperatorError with all that is wrong with it."""
+    try:
+        said = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise OperatorError(f"There is no {path}; `matinee cluster topology > {path}` writes one to begin with.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OperatorError(f"{path} cannot be read as TOML: {error}") from error
+    faults: list[str] = []
+    topology = _topology(said, faults)
+    faults += [*_unlike(said), *faults_of(topology)] if not faults else []
+    if faults:
+        raise OperatorError(f"{path} is wrong:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    return topology
+
+
+def write(topology: Topology) -> str:
+    """Return the file that says a cluster; `read` gives the same one back."""
+    lines = [
+        "# The cluster: which hosts there are, and what runs on each. `matinee cluster render` makes the configuration from it."
+    ]
+    for name, shown in (
+        ("name", _quoted(topology.name)),
+        ("balancer", _quoted(topology.balancer) + "  # or " + " or ".join(f'"{other}"' for other in BALANCERS[1:])),
+        ("balance", _quoted(topology.balance) + '  # or "bounded-load": the same movie goes to the same server'),
+        ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
+        ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
+        ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
+    ):
+        lines.append(f"{name} = {shown}")
+    lines += ["", "[sizes]", *(f"{name} = {_value(value)}" for name, value in dataclasses.asdict(topology.sizes).items())]
+    lines += ["", "[hosts]", *(f"{name} = {_quoted(address)}" for name, address in topology.hosts.items())]
+    lines += ["", "[nodes]"]
+    for place in topology.places:
+        ports = ", ".join(f"{name} = {port}" for name, port in place.ports.items())
+        lines.append(f'{place.name} = {{ role = "{place.role}", host = "{place.host}", {ports} }}')
+    return "\n".join([*lines, ""])
+
+
+def example(*, servers: int, followers: int, high_availability: bool, balancer: str, redis: bool) -> Topology:
+    """Return a cluster on three hosts, to begin with."""
+    hosts = {"one": "10.0.0.1", "two": "10.0.0.2", "three": "10.0.0.3"}
+    made: list[Place] = []
+
+    def put(role: str, count: int) -> None:
+        for number in range(count):
+            host = list(hosts)[number % len(hosts)]
+            name = f"{role}-{number + 1}" if count > 1 or role in {"server", "database", "etcd"} else role
+            step = 10 * (number // len(hosts))  # the next round over the hosts takes other ports
+            ports = {key: port + step for key, port in ports_of(role, high_availability=high_availability).items()}
+            made.append(Place(name, role, host, hosts[host], ports))
+
+    put("balancer", 1)
+    put("server", servers)
+    put("front", 1 if high_availability else 0)
+    put("database", followers + 1)
+    put("etcd", 3 if high_availability else 0)
+    put("redis", 1 if redis else 0)
+    return Topology(balancer=balancer, high_availability=high_availability, hosts=hosts, places=tuple(made))
+
+
+def ports_of(role: str, *, high_availability: bool = True) -> dict[str, int]:
+    """Return the ports that a node of a role needs, with the usual numbers."""
+    needless = set() if high_availability else {"rest_port"}
+    needless |= {"redis_port"}  # only where a Sentinel moves Redis about
+    return {name: port for name, port in PORTS[role].items() if name not in needless}
+
+
+def faults_of(topology: Topology) -> list[str]:
+    """Return in sentences what a cluster like this cannot run with."""
+    faults = list(_clashes(topology.places))
+    if not topology.of("database"):
+        faults.append("no node has the role database; the first one is the leader")
+    if not topology.of("server"):
+        faults.append("no node has the role server")
+    if topology.high_availability:
+        if len(topology.of("etcd")) not in (3, 5):
+            faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")
+        if len(topology.of("database")) < 3:
+            faults.append("high_availability needs 3 nodes of the role database or more: a leader, and two that may follow it")
+        if not topology.of("front"):
+            faults.append("high_availability needs a node of the role front, which leads writes to whoever is the leader")
+    elif stray := topology.of("etcd", "front"):
+        faults.append(f"{stray[0].name} is of no use without high_availability = true")
+    if topology.of("sentinel") and (
+        len(topology.of("sentinel")) < 3 or not topology.of("front") or len(topology.of("redis")) < 2
+    ):
+        faults.append("sentinel needs 3 nodes of its role, 2 of redis, and a front that leads to whichever Redis is the master")
+    if len(topology.of("redis")) > 1 and not topology.of("sentinel"):
+        faults.append("several nodes of the role redis need 3 of the role sentinel; for a cache one Redis is enough")
+    return faults
+
+
+def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
+    def one(name: str, kind: type, default: Any, allowed: Collection[str] = ()) -> Any:
+        value = said.get(name, default)
+        if not isinstance(value, kind) or (allowed and value not in allowed):
+            wanted = " or ".join(f'"{word}"' for word in allowed) or {bool: "true or false", str: "a text"}[kind]
+            faults.append(f"{name} = {value!r}: it must be {wanted}")
+            return default
+        return value
+
+    hosts = _hosts(said, faults)
+    is_available = one("high_availability", bool, False)
+    topology = Topology(
+        name=one("name", str, "matinee"),
+        balancer=one("balancer", str, "haproxy", BALANCERS),
+        balance=one("balance", str, "least-connections", BALANCES),
+        micro_cache=one("micro_cache", bool, False),
+        high_availability=is_available,
+        program=one("program", str, Topology.program),
+        sizes=_sizes(said.get("sizes", {}), faults),
+        hosts=hosts,
+        places=tuple(_places(said.get("nodes", {}), hosts, faults, is_available=is_available)),
+    )
+    if not _NAME.fullmatch(topology.name):
+        faults.append(f'name = {topology.name!r}: small letters, digits and -, as in "matinee"')
+    return topology
+
+
+def _hosts(said: Mapping[str, Any], faults: list[str]) -> dict[str, str]:
+    hosts = said.get("hosts", {})
+    if not isinstance(hosts, dict) or not hosts:
+        faults.append('[hosts] is missing; name each host with its address, as in: one = "10.0.0.1"')
+        return {}
+    for name, address in hosts.items():
+        if not isinstance(address, str) or not _is_address(address):
+            faults.append(f"[hosts] {name} = {address!r}: it must be an address or a host name")
+    return hosts
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 4
+    except ValueError:
+        return bool(_HOST_NAME.fullmatch(text)) and not text.replace(".", "").isdigit()
+
+
+def _sizes(said: Any, faults: list[str]) -> Sizes:
+    if not isinstance(said, dict):
+        faults.append("[sizes] must be a table")
+        return Sizes()
+    known = {item.name: item for item in dataclasses.fields(Sizes)}
+    values: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in known:
+            faults.append(f"[sizes] {name} is unknown; {_near(name, known)}")
+        elif known[name].type == "int" and (type(value) is not int or value < 1):
+            faults.append(f"[sizes] {name} = {value!r}: it must be a whole number from 1 on")
+        elif known[name].type == "str" and not (isinstance(value, str) and _SIZE.fullmatch(value)):
+            faults.append(f'[sizes] {name} = {value!r}: it must be a size, as in "256MB"')
+        else:
+            values[name] = value
+    return Sizes(**values)
+
+
+def _places(said: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool) -> list[Place]:
+    if not isinstance(said, dict) or not said:
+        faults.append('[nodes] is missing; as in: server-1 = { role = "server", host = "one" }')
+        return []
+    return [
+        place
+        for name, item in said.items()
+        if (place := _place(name, item, hosts, faults, is_available=is_available)) is not None
+    ]
+
+
+def _place(name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool) -> Place | None:
+    if not _NAME.fullmatch(name):
+        faults.append(f"[nodes] {name!r} is no name: small letters, digits and -")
+        return None
+    if not isinstance(item, dict) or item.get("role") not in PORTS or item.get("host") not in hosts:
+        roles, names = ", ".join(PORTS), ", ".join(hosts)
+        faults.append(f"[nodes] {name} needs a role (one of {roles}) and a host (one of {names})")
+        return None
+    ports = ports_of(item["role"], high_availability=is_available)
+    for key, value in item.items():
+        if key in {"role", "host"}:
+            continue
+        if key not in PORTS[item["role"]]:
+            faults.append(f"[nodes] {name}: {key} is unknown; {_near(key, PORTS[item['role']])}")
+        elif type(value) is not int or not 0 < value < 65_536:
+            faults.append(f"[nodes] {name}: {key} = {value!r} is no port")
+        else:
+            ports[key] = value
+    return Place(name, item["role"], item["host"], hosts[item["host"]], ports)
+
+
+def _unlike(said: Mapping[str, Any]) -> list[str]:
+    known = [item.name for item in dataclasses.fields(Topology) if item.name not in {"places", "drained"}] + ["nodes"]
+    return [f"{name} is unknown; {_near(name, known)}" for name in said if name not in known]
+
+
+def _clashes(places: Iterable[Place]) -> Iterable[str]:
+    taken = Counter((place.address, port) for place in places for port in place.ports.values())
+    for (address, port), count in taken.items():
+        if count > 1:
+            names = [place.name for place in places if place.address == address and port in place.ports.values()]
+            yield f"port {port} of {address} is taken by {' and '.join(names)}; give one of them another"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _value(value: int | str) -> str:
+    return _quoted(value) if isinstance(value, str) else str(value)
