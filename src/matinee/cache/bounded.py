@@ -10,19 +10,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, MutableMapping
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 # One value never takes more than this share of the bound: it would drive out too much that others ask for.
 LARGEST_SHARE = 0.25
 
 
-class Entry:
-    """One value that is held."""
+class Entry(Struct, gc=False, eq=False):
+    """One value that is held. The garbage collector leaves it out: it would walk over all of them, and hold up the loop."""
 
-    __slots__ = ("key", "size_bytes", "value")
-
-    def __init__(self, key: Hashable, value: Any, size_bytes: int) -> None:
-        self.key = key
-        self.value = value
-        self.size_bytes = size_bytes
+    key: Hashable
+    value: Any
+    size_bytes: int
 
 
 E = TypeVar("E", bound=Entry)

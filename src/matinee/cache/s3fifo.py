@@ -36,12 +36,9 @@ _FULL = 0.95  # of its share, the main queue is as good as full
 _SPARE = 64  # entries that are gone may wait in their queues, so many and as many as are held
 
 
-class _Queued(Entry):
-    __slots__ = ("place", "uses")
-
-    def __init__(self, key: Hashable, value: Any, size_bytes: int, place: int) -> None:
-        # Not by way of super(): every miss would pay for the call.
-        self.key, self.value, self.size_bytes, self.place, self.uses = key, value, size_bytes, place, 0
+class _Queued(Entry, gc=False, eq=False):
+    place: int
+    uses: int = 0
 
 
 class S3Fifo(Bounded[_Queued]):

@@ -19,12 +19,8 @@ _HALF_LIFE = 10  # in misses, for each entry that is held
 _SPARE = 64  # so many more than twice the entries may stand in the heap, before it is made anew
 
 
-class _Counted(Entry):
-    __slots__ = ("score",)
-
-    def __init__(self, key: Hashable, value: Any, size_bytes: int, score: float) -> None:
-        # Not by way of super(): every miss would pay for the call.
-        self.key, self.value, self.size_bytes, self.score = key, value, size_bytes, score
+class _Counted(Entry, gc=False, eq=False):
+    score: float
 
 
 class TopN(Bounded[_Counted]):
