@@ -94,8 +94,10 @@ class LocalTier(Generic[Value]):
         self.insertions += 1
         if self.insertions % _TIDIED_EVERY == 0:
             # The garbage collector comes when much more was made than freed. A full tier frees as much as it makes: it would
-            # come late, and walk over the headers of ten thousand values at once.
+            # come late, and walk over the headers of ten thousand values at once. A first walk leaves out the pairs that
+            # headers are, a second one the tuples of such pairs.
             gc.collect(0)
+            gc.collect(1)
         return self.policy.put(key, value, value.size_bytes)
 
     def resize(self, key: Hashable, value: Value) -> None:
