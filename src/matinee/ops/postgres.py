@@ -94,7 +94,7 @@ class PostgresNode:
         with tempfile.NamedTemporaryFile("w", dir=self.folder, prefix="pw") as file:
             file.write(self.password)
             file.flush()
-            _own(Path(file.name))
+            own(Path(file.name))
             options = ["--username=postgres", f"--pwfile={file.name}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
             run([program("initdb"), "-D", str(self.data), *options, *self._unsynced()], server_user(), environment())
         self._configure()
@@ -178,8 +178,8 @@ class PostgresNode:
             folder.mkdir()
             folder.chmod(0o711)  # whatever the umask: the server's user must get through
         self.log.touch()
-        _own(self.folder)
-        _own(self.log)
+        own(self.folder)
+        own(self.log)
 
     def _configure(self) -> None:
         settings = {**self.settings, **_statistics()}
@@ -188,24 +188,28 @@ class PostgresNode:
         included.write_text(
             "\n".join(["# Written by Matinee; change postgresql.auto.conf or add a file, not this one.", *lines, ""])
         )
-        _own(included)
+        own(included)
         main = self.data / "postgresql.conf"
         if "matinee.conf" not in main.read_text():
             with main.open("a") as file:
                 file.write("include = 'matinee.conf'\n")
 
 
-def program(name: str) -> str:
-    """Return the path of one of PostgreSQL's programs. Raises: OperatorError when none new enough is installed."""
+def program(name: str, version: int | None = None) -> str:
+    """Return the path of one of PostgreSQL's programs, of the newest version if none is said.
+
+    Raises: OperatorError when it is not installed, or none new enough.
+    """
     folders = {
         int(path.parts[-3]): path for path in Path("/usr/lib/postgresql").glob("[0-9]*/bin/initdb") if path.parts[-3].isdigit()
     }
-    newest = max(folders, default=0)
-    if newest >= OLDEST_VERSION:
-        return str(folders[newest].with_name(name))
+    wanted = version or max(folders, default=0)
+    if wanted in folders and wanted >= OLDEST_VERSION:
+        return str(folders[wanted].with_name(name))
     found = shutil.which(name)
-    if found is None:
-        raise OperatorError(f"PostgreSQL {OLDEST_VERSION} or newer is not installed. On Debian: apt install postgresql")
+    if found is None or (version and folders):
+        needed = f"PostgreSQL {version}" if version else f"PostgreSQL {OLDEST_VERSION} or newer"
+        raise OperatorError(f"{needed} is not installed. On Debian: apt install postgresql{f'-{version}' if version else ''}")
     return found
 
 
@@ -250,7 +254,8 @@ def _statistics() -> dict[str, tuple[str, str]]:
     return {"shared_preload_libraries": ("'pg_stat_statements'", "which statements take the time")}
 
 
-def _own(path: Path) -> None:
+def own(path: Path) -> None:
+    """Give a file or folder to the user that PostgreSQL runs as."""
     user = server_user()
     if user is not None:
         found = pwd.getpwnam(user)
