@@ -85,7 +85,7 @@ def test_what_is_told_of_a_restored_folder_starts_it(small_catalogue: Path, fold
 
     report = json.loads(matinee(small_catalogue, "restore", told["path"], "--into", str(folder / "data"), "--json").stdout)
 
-    assert (report["folder"], report["database"], report["has_settings"]) == (str(folder / "data"), database(), True)
+    assert (report["folder"], report["database"], report["added_settings"]) == (str(folder / "data"), database(), [])
     assert ((folder / "data").stat().st_mode & 0o777, Path(report["pg_ctl"]).name) == (0o700, "pg_ctl")
     assert Path(report["folder"], "PG_VERSION").read_text().strip() == str(report["postgresql"])
     assert list(folder.glob(".*")) == []
@@ -223,3 +223,18 @@ def test_no_password_is_seen_in_what_runs(small_catalogue: Path, monkeypatch: py
     assert postgres.PASSWORD not in source.conninfo + source.name
     with psycopg.connect(source.conninfo, password=source.password) as session:
         assert session.execute("SELECT position FROM log_head").fetchone() == (source.position,)
+
+
+def test_an_instance_whose_settings_lie_elsewhere_starts_from_plain_ones(folder: Path) -> None:
+    node = PostgresNode("plain", folder / "node", free_port(), "of the tests")
+    try:
+        node.create()
+        for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+            (node.data / name).unlink()
+        added = base_backup.add_settings(node.data)
+        node.start()
+
+        assert (added, node.ask("SELECT 1")) == (["postgresql.conf", "pg_hba.conf", "pg_ident.conf"], "1")
+        assert base_backup.add_settings(node.data) == []
+    finally:
+        node.end()

@@ -248,26 +248,25 @@ def _restore_instance(source: Path, into: Path | None) -> dict[str, Any]:
         raise OperatorError(f"{folder} is there already and not empty; name a new folder.")
     base_backup.require_reachable(folder.parent)
     tell(f"Unpacking and checking {source} ...")
-    version = base_backup.unpack(source, folder)
+    made = base_backup.unpack(source, folder)
     return {
         "folder": str(folder),
         "source": str(source),
         "position": about["position"],
         "database": about["database"],
-        "postgresql": version,
-        "has_settings": (folder / "postgresql.conf").exists(),
+        "postgresql": made.version,
+        "added_settings": made.added,
         "user": server_user(),
-        "pg_ctl": program("pg_ctl", version),
+        "pg_ctl": program("pg_ctl", made.version),
     }
 
 
 def _restored_instance(report: dict[str, Any]) -> Iterator[str]:
-    as_user = f"sudo -u {report['user']} " if report["user"] else ""
+    as_user = f"runuser -u {report['user']} -- " if report["user"] else ""
     yield f"{report['folder']} is restored, position {report['position']:,} or later, in {report['seconds']} s. What is next:"
-    if report["has_settings"]:
-        yield f"  start it     {as_user}{report['pg_ctl']} -D {report['folder']} -o '-p 5433' -w start"
-    else:
-        yield "  The backup has no postgresql.conf: its server keeps its settings elsewhere. On Debian:"
-        yield f"  start it     pg_createcluster {report['postgresql']} restored -d {report['folder']} --start"
+    if report["added_settings"]:
+        yield f"  complete it  {', '.join(report['added_settings'])} are plain ones; add what the old server has in its own"
+    start = f"{as_user}{report['pg_ctl']} -D {report['folder']} -l {report['folder']}/start.log"
+    yield f"  start it     {start} -o '-p 5433' -w start"
     yield f"  look at it   DATABASE_URL=postgresql://USER:PASSWORD@127.0.0.1:5433/{report['database']} matinee doctor"
     yield "  use it       set DATABASE_URL to it, make the followers anew from it, start the servers"

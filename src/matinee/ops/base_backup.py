@@ -1,6 +1,6 @@
 """A base backup of a PostgreSQL instance: taken, compared with its manifest, made a data folder again. Called by cli/backup.py.
 
-The format is tar with gzip: a tenth of the room, and a folder of four files that can be carried anywhere. pg_verifybackup of
+The format is tar with gzip: a third of the room, and a folder of four files that can be carried anywhere. pg_verifybackup of
 PostgreSQL 15 to 17 reads no tar, so every file in it is compared with the manifest here, right after it was written; what was
 unpacked is then looked at by pg_verifybackup too, which also reads the log that makes it consistent.
 """
@@ -27,8 +27,21 @@ from matinee.ops.processes import run
 MANIFEST = "backup_manifest"
 _FILES, _LOG = "base.tar.gz", "pg_wal.tar.gz"
 _CHUNK_BYTES = 2**20
+_GZIP = (
+    "--compress=client-gzip:1"  # the usual level takes twice the time for a tenth less; the client, because the server serves
+)
 # Of a follower: without them what was restored stands alone, as a leader.
 _SIGNALS = ("standby.signal", "recovery.signal")
+# For an instance that keeps its settings elsewhere, as Debian's do in /etc/postgresql: PostgreSQL does not start without them.
+_SETTINGS = {
+    "postgresql.conf": "# Written by `matinee restore`: the backup had no settings. Add those that its server has.\n",
+    "pg_hba.conf": """# Written by `matinee restore`: this machine's users as themselves, all others on loopback by password.
+local all all peer
+host all,replication all 127.0.0.1/32 scram-sha-256
+host all,replication all ::1/128 scram-sha-256
+""",
+    "pg_ident.conf": "",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,7 @@ def take(conninfo: str, password: str, folder: Path) -> None:
 
     PostgreSQL verifies the checksums of its pages on the way, where the instance has them.
     """
-    command = [program("pg_basebackup"), "-d", conninfo, "-D", str(folder), "--format=tar", "--gzip", "--wal-method=stream"]
+    command = [program("pg_basebackup"), "-d", conninfo, "-D", str(folder), "--format=tar", _GZIP, "--wal-method=stream"]
     options = ["--checkpoint=fast", "--manifest-checksums=SHA256", "--no-password", "--label=matinee backup"]
     # The server is reached as the service reaches it, by variables such as PGSSLMODE and PGPASSFILE too.
     variables = {**os.environ, "LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
@@ -82,8 +95,16 @@ def compare(backup: Path, into: Path | None = None) -> None:
         raise _damaged(backup, f"{missing[0]} is missing")
 
 
-def unpack(backup: Path, folder: Path) -> int:
-    """Make a data folder that PostgreSQL starts from, and return PostgreSQL's version. Raises: OperatorError.
+@dataclass(frozen=True)
+class Unpacked:
+    """A data folder that was made: of which version of PostgreSQL, and which of its settings were not in the backup."""
+
+    version: int
+    added: list[str]
+
+
+def unpack(backup: Path, folder: Path) -> Unpacked:
+    """Make a data folder that PostgreSQL starts from. Raises: OperatorError.
 
     The backup holds the log that was written meanwhile: the first start replays it, and then all is of one moment.
     """
@@ -99,13 +120,24 @@ def unpack(backup: Path, folder: Path) -> int:
         run([program("pg_verifybackup", version), "--quiet", str(draft)], user, environment())
         for name in _SIGNALS:
             (draft / name).unlink(missing_ok=True)
+        added = add_settings(draft)
         os.sync()
         draft.rename(folder)
     except OSError as error:
         raise OperatorError(f"{folder} cannot be written ({error.strerror or error}); make room, or name another.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return version
+    return Unpacked(version, added)
+
+
+def add_settings(data: Path) -> list[str]:
+    """Write plain files of settings where there are none, and return their names."""
+    added = {data / name: text for name, text in _SETTINGS.items() if not (data / name).exists()}
+    for path, text in added.items():
+        path.write_text(text)
+        path.chmod(0o600)
+        own(path)
+    return [path.name for path in added]
 
 
 def sync(folder: Path) -> None:
