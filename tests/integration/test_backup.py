@@ -110,6 +110,22 @@ def test_a_backup_under_an_import_is_a_catalogue_of_one_moment(closed: Path, tmp
     assert catalogue_file.contradictions(closed) == []
 
 
+def test_a_backup_is_of_the_moment_at_which_it_began(
+    small_catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def write(done_bytes: int, all_bytes: int) -> None:
+        if len(written) < 10:
+            written.append(movies.patch(1, {"tagline": f"At {done_bytes} of {all_bytes}"}, "tests", "*").position)
+
+    monkeypatch.setattr(backups, "_STEP_PAGES", 5)
+    found = backups.take(small_catalogue / "catalogue.sqlite3", tmp_path / "b.sqlite3", write)
+
+    assert (found.position, written) == (12, list(range(13, 23)))
+    assert catalogue_file.contradictions(small_catalogue) == []
+
+
 def test_a_backup_tells_where_it_is_and_is_for_its_owner_alone(closed: Path) -> None:
     done = matinee(closed, "backup")
 
@@ -155,6 +171,14 @@ def test_a_backup_is_restored_where_there_is_no_catalogue(closed: Path, tmp_path
     assert (done.returncode, export(empty)) == (0, export(closed))
     assert "is restored, at position 12, in " in done.stderr
     assert "is kept" not in done.stderr
+
+
+def test_an_interrupted_loading_of_the_sample_does_not_go_on_in_a_restored_catalogue(closed: Path) -> None:
+    path = backup(closed)["path"]
+    (closed / "sample-is-loading").touch()
+
+    assert matinee(closed, "restore", path).returncode == 0
+    assert not (closed / "sample-is-loading").exists()
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "of another program", "no file at all", "another head"])

@@ -157,6 +157,18 @@ def test_a_backup_takes_the_place_of_another_one_only_when_it_is_forced(small_ca
     assert json.loads((folder / "backup" / "matinee.json").read_text())["position"] == 13
 
 
+def test_only_the_newest_base_backups_are_kept(small_catalogue: Path) -> None:
+    folder = small_catalogue / "backups"
+    for name in ("base-20200101T000000Z", "base-20210101T000000Z", "base-mine"):
+        (folder / name).mkdir(parents=True)
+
+    done = matinee(small_catalogue, "backup", "--keep", "2")
+
+    assert done.returncode == 0
+    assert f"Removed {folder / 'base-20200101T000000Z'}" in done.stderr
+    assert sorted(path.name for path in folder.iterdir())[::2] == ["base-20210101T000000Z", "base-mine"]
+
+
 def test_a_folder_that_is_in_use_is_not_restored_into(small_catalogue: Path, folder: Path) -> None:
     told = backup(small_catalogue, folder)
     (folder / "full").mkdir()

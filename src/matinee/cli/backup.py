@@ -6,6 +6,7 @@ SQLite's copy is a file (storage/backups.py), PostgreSQL's a folder with a base 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -90,7 +91,7 @@ def restore(
 def _target(config: Config, target: Path | None) -> Path:
     name = (_FOLDER if config.on_postgres else _FILE).format(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
     if target is None:
-        return config.home / "backups" / name
+        return config.home.absolute() / "backups" / name
     target = target.expanduser().absolute()
     return target / name if target.is_dir() and not (target / _ABOUT).exists() else target
 
@@ -138,7 +139,7 @@ def _back_up_instance(config: Config, path: Path, from_follower: bool) -> dict[s
     if config.pgbouncer:
         raise OperatorError("A base backup does not go through PgBouncer; set DATABASE_URL straight to the leader for this.")
     source = backup_source.look(config.follower_urls[0] if from_follower else config.database_url)
-    draft = path.with_name(f".{path.name}.{time.monotonic_ns()}.part")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     tell(f"Copying {source.name} ...")
     about = {"what": source.name, "path": str(path), "position": source.position}
     about |= {"database": source.database, "postgresql": source.version}

@@ -103,8 +103,7 @@ def restore(
         _copy(source, draft, watch)
         found = look(draft, str(source))
         check(found)
-        with closing(sqlite3.connect(draft)) as file:
-            file.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(draft, source)
         _own_like(draft, catalogue)
         _sync(draft)
         with _held(catalogue, is_forced=is_forced) as position_before:
@@ -145,6 +144,15 @@ def _copy(source: Path, draft: Path, watch: Watch) -> int:
     except sqlite3.Error as error:
         raise _unusable(source, error) from error
     return position
+
+
+def _log_ahead(draft: Path, source: Path) -> None:
+    """Have the copy written to as the catalogue is, from its first moment on."""
+    try:
+        with closing(sqlite3.connect(draft)) as file:
+            file.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.Error as error:
+        raise _unusable(source, error) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
