@@ -91,13 +91,18 @@ def load_sample(config: Config) -> None:
     """Load the sample into an empty catalogue, or finish a loading that was interrupted; else do nothing."""
     from matinee.storage.models import LogHead
 
-    marker = config.home / "sample-is-loading"
+    marker = sample_marker(config)
     if LogHead.objects.get(pk=1).position and not marker.exists():
         return
     marker.touch()
     report = _import_sample(config)
     marker.unlink()
     tell(f"Sample catalogue loaded: {report.added + report.unchanged:,} films.")
+
+
+def sample_marker(config: Config) -> Path:
+    """Return the file that is there while the sample is being loaded into the catalogue."""
+    return config.home / "sample-is-loading"
 
 
 def _import_sample(config: Config) -> Any:

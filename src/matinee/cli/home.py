@@ -64,7 +64,7 @@ def export_settings(config: Config) -> None:
 
 def open_catalogue(config: Config | None = None) -> Config:
     """Return the settings with Django set up and the schema checked. Raises: ConfigError, HomeError, DatabaseError."""
-    config = _set_up(config or configuration.load())
+    config = set_up(config or configuration.load())
     from matinee.storage import schema
 
     schema.check(config)
@@ -73,7 +73,7 @@ def open_catalogue(config: Config | None = None) -> Config:
 
 def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
     """Do the same, but make the catalogue or bring its schema up to date first; return the migrations that ran too."""
-    config = _set_up(config)
+    config = set_up(config)
     from matinee.storage import schema
 
     schema.claim(config)
@@ -84,7 +84,8 @@ def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
     return config, applied
 
 
-def _set_up(config: Config) -> Config:
+def set_up(config: Config) -> Config:
+    """Make the data folder and set Django up; the catalogue is not looked at. Raises: HomeError."""
     config = prepare_home(config)
     export_settings(config)
     runtime.setup_django()

@@ -9,6 +9,7 @@ import typer
 
 from matinee import __version__
 from matinee.cli import (
+    backup,
     cache,
     cache_server,
     catalogue,
@@ -67,6 +68,8 @@ imports.command("fynd")(catalogue.import_fynd)
 app.add_typer(exports, name="export")
 exports.command("ndjson")(catalogue.export_ndjson)
 app.command()(catalogue.sample)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.add_typer(user_app, name="user")
 user_app.command("create-admin")(users.create_admin)
 app.add_typer(key_app, name="key")

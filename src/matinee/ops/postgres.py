@@ -196,17 +196,21 @@ class PostgresNode:
                 file.write("include = 'matinee.conf'\n")
 
 
-def program(name: str) -> str:
-    """Return the path of one of PostgreSQL's programs. Raises: OperatorError when none new enough is installed."""
+def program(name: str, version: int | None = None) -> str:
+    """Return the path of one of PostgreSQL's programs, of the newest version if none is said.
+
+    Raises: OperatorError when it is not installed, or none new enough.
+    """
     folders = {
         int(path.parts[-3]): path for path in Path("/usr/lib/postgresql").glob("[0-9]*/bin/initdb") if path.parts[-3].isdigit()
     }
-    newest = max(folders, default=0)
-    if newest >= OLDEST_VERSION:
-        return str(folders[newest].with_name(name))
+    wanted = version or max(folders, default=0)
+    if wanted in folders and wanted >= OLDEST_VERSION:
+        return str(folders[wanted].with_name(name))
     found = shutil.which(name)
-    if found is None:
-        raise OperatorError(f"PostgreSQL {OLDEST_VERSION} or newer is not installed. On Debian: apt install postgresql")
+    if found is None or (version and folders):
+        needed = f"PostgreSQL {version}" if version else f"PostgreSQL {OLDEST_VERSION} or newer"
+        raise OperatorError(f"{needed} is not installed. On Debian: apt install postgresql{f'-{version}' if version else ''}")
     return found
 
 
@@ -256,7 +260,7 @@ def _statistics() -> dict[str, tuple[str, str]]:
 
 
 def own(path: Path) -> None:
-    """Give a file or folder to the server's user."""
+    """Give a file or folder to the user that PostgreSQL runs as."""
     user = server_user()
     if user is not None:
         found = pwd.getpwnam(user)

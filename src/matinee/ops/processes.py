@@ -148,6 +148,29 @@ def family_of(pid: int) -> list[int]:
     return family
 
 
+def users_of(path: Path) -> list[int]:
+    """Return the other processes that have a file open, as far as this user may see that."""
+    try:
+        wanted = path.stat()
+    except OSError:
+        return []
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return sorted(pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted))
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            found = descriptor.stat()
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False
+
+
 def _freeze(pid: int) -> None:
     """Stop a process and everything below it; what was born in between is met in the next round, until nothing is new."""
     frozen: set[int] = set()

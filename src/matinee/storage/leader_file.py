@@ -1,6 +1,6 @@
 """The leader's SQLite file: whether the one that is open is still the one at its path.
 
-Called by the writer before each transaction.
+Called by the writer before each transaction, and when it has its lock.
 A restore puts another file in its place. A connection that was opened before goes on writing to the old one, which nobody reads
 any more: an acknowledged write would be lost.
 """
@@ -30,8 +30,22 @@ def follow(connection: BaseDatabaseWrapper) -> None:
     except OSError as error:
         connection.close()
         raise LeaderUnavailable(f"The catalogue's file is not there ({error.strerror}); put it back.") from error
-    if vars(connection).get(_KEY, identity) != identity:
+    # A command that has opened it before this module was there has looked at the file a moment ago.
+    if vars(connection).setdefault(_KEY, identity) != identity:
         connection.close()
+
+
+def require_unmoved(connection: BaseDatabaseWrapper) -> None:
+    """Refuse a transaction that has waited for its lock while its file was replaced. Raises: LeaderUnavailable."""
+    if connection.vendor == "sqlite" and _identity_or_none(connection) != vars(connection).get(_KEY):
+        raise LeaderUnavailable("The catalogue was replaced while this write waited; try again.")
+
+
+def _identity_or_none(connection: BaseDatabaseWrapper) -> tuple[int, int] | None:
+    try:
+        return _identity(connection)
+    except OSError:
+        return None
 
 
 def _remember(connection: BaseDatabaseWrapper, **_: Any) -> None:

@@ -15,6 +15,7 @@ from django.core.management import call_command
 from django.db import DatabaseError as DjangoDatabaseError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 
 from matinee.config import Config
 from matinee.errors import DatabaseError
@@ -153,6 +154,15 @@ def check(config: Config) -> None:
     pending = _pending()
     if pending:
         raise DatabaseError(f"The schema of {path} is old: {len(pending)} migrations are missing. Run `matinee migrate`.")
+
+
+def missing_in(name: str, applied: frozenset[tuple[str, str]]) -> int:
+    """Return how many migrations a copy of a catalogue lacks. Raises: DatabaseError when a newer Matinee made it."""
+    known = set(MigrationLoader(None).disk_migrations or {})
+    unknown = sorted(f"{app}.{migration}" for app, migration in applied - known if app == "catalogue")
+    if unknown:
+        raise DatabaseError(f"{name} was made by a newer Matinee (it knows {unknown[0]}); upgrade this program.")
+    return len(known - applied)
 
 
 def _pending() -> list[str]:

@@ -60,6 +60,7 @@ class Leader:
         try:
             with leader_link.within_deadline(connection), transaction.atomic():
                 leader_link.limit(connection)
+                leader_file.require_unmoved(connection)
                 work = Transaction(actor)
                 yield work
                 work.finish()
