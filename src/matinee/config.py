@@ -219,6 +219,12 @@ class Config:
         whole(0, 100_000),
         "Movies that are asked for most, which a server loads before it says that it is ready; for two seconds at most.",
     )
+    s_maxage_s: int = _setting(
+        "MATINEE_S_MAXAGE_S",
+        0,
+        whole(0, 86_400),
+        "Seconds that a cache in front, such as the balancer's, may answer again what it was answered (s-maxage); 0 is never.",
+    )
     cdn_max_age_s: int = _setting(
         "MATINEE_CDN_MAX_AGE_S",
         0,

@@ -204,3 +204,22 @@ def shown(answer: Any) -> tuple[int, bytes, str | None]:
 def test_a_purge_drops_what_it_names() -> None:
     assert dropped_by("cache", 5) == ("movie-5", "lists")
     assert dropped_by("cache", 0) == ("everything",)
+
+
+def test_a_cache_in_front_is_told_how_long_it_may_answer_again_but_not_of_what_is_old(
+    small_catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Client(configuration.load(home=small_catalogue), s_maxage_s=1) as client:
+        kept = kept_by_server(client, "/v1/movies/1").headers["cache-control"]
+        away(client, monkeypatch)
+        old = client.get("/v1/movies/1").headers["cache-control"]
+
+    assert kept == "public, max-age=0, s-maxage=1, must-revalidate"
+    assert old == "public, max-age=0, must-revalidate"
+
+
+def test_of_reads_that_need_a_key_no_cache_in_front_may_answer_again(small_catalogue: Path) -> None:
+    with Client(configuration.load(home=small_catalogue), s_maxage_s=1, public_reads=False) as client:
+        answer = client.get("/v1/movies/1", headers={"authorization": f"Bearer {client.key}"})
+
+    assert answer.headers["cache-control"] == "private, max-age=0, must-revalidate"

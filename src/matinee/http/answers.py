@@ -70,16 +70,17 @@ def body_etag(body: bytes) -> str:
 
 def validators(config: Config, etag: str, updated_at_s: int) -> Headers:
     """Return ETag, Cache-Control and, where it is known, Last-Modified."""
-    headers = [(b"etag", etag.encode()), _cache_control(config.max_age_s, config.public_reads)]
+    headers = [(b"etag", etag.encode()), _cache_control(config.max_age_s, config.s_maxage_s, config.public_reads)]
     if updated_at_s:
         headers.append(_last_modified(updated_at_s))
     return headers
 
 
 @lru_cache(maxsize=8)
-def _cache_control(max_age_s: int, public: bool) -> tuple[bytes, bytes]:
+def _cache_control(max_age_s: int, s_maxage_s: int, public: bool) -> tuple[bytes, bytes]:
     reach = "public" if public else "private"
-    return b"cache-control", f"{reach}, max-age={max_age_s}, must-revalidate".encode()
+    shared = f", s-maxage={s_maxage_s}" if s_maxage_s and public else ""
+    return b"cache-control", f"{reach}, max-age={max_age_s}{shared}, must-revalidate".encode()
 
 
 @lru_cache(maxsize=4096)

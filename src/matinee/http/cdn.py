@@ -8,6 +8,7 @@ Invariant: whatever a change may alter has a tag that it drops. A page of cards 
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 
 from matinee.config import Config
@@ -19,6 +20,7 @@ EVERYTHING = "everything"  # stands on every answer
 
 _HEADERS = {"surrogate-key": (b"surrogate-key", " "), "cache-tag": (b"cache-tag", ",")}
 _LIFETIME = b"cdn-cache-control"
+_S_MAXAGE = re.compile(rb", s-maxage=\d+")
 
 
 def movie_tag(movie_id: int) -> str:
@@ -60,8 +62,8 @@ def _lifetime(max_age_s: float) -> bytes:
 
 
 def without_lifetime(headers: Headers) -> Headers:
-    """Return the headers of an answer that is known to be old: a CDN is to ask again for it.
+    """Return the headers of an answer that is known to be old: a CDN, or another cache in front, is to ask again for it.
 
     It may be asked for just after the purge that was to drop it, and would be kept as if it were new.
     """
-    return [header for header in headers if header[0] != _LIFETIME]
+    return [(name, _S_MAXAGE.sub(b"", value)) for name, value in headers if name != _LIFETIME]

@@ -128,7 +128,7 @@ class PatroniNode(PostgresNode):
 
 def program() -> list[str]:
     """Return the command that runs Patroni. Raises: OperatorError when PostgreSQL's user reaches none that is new enough."""
-    wished = (shutil.which("patroni"), "/opt/matinee/patroni/bin/patroni", str(Path(sys.executable).with_name("patroni")))
+    wished = (shutil.which("patroni"), "/opt/matinee/patroni/bin/patroni", f"{sys.prefix}/patroni/bin/patroni")
     for found in wished:
         if found and os.access(found, os.X_OK) and _is_reachable(Path(found)) and _version(found) >= OLDEST_VERSION:
             return [found]

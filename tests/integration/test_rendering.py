@@ -1,0 +1,170 @@
+"""What is rendered from a topology is what each engine's own checker takes, and says what the topology says."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from matinee.ops import rendering, topology
+from matinee.ops.engines import program
+from matinee.ops.patroni import program as patroni_program
+from tests.processes import matinee
+
+pytestmark = pytest.mark.sqlite_only("it is of no engine: once is enough")
+_MATINEE = str(Path(sys.executable).with_name("matinee"))
+
+
+def example(balancer: str = "haproxy", **changes: object) -> topology.Topology:
+    """Return a cluster with everything in it, all on this machine so that the checkers find its addresses."""
+    made = topology.example(servers=3, followers=2, high_availability=True, balancer=balancer, redis=True)
+    hosts = {
+        "one": "127.0.0.2",
+        "two": "127.0.0.3",
+        "three": "127.0.0.4",
+    }  # Patroni refuses 127.0.0.1 as one that nobody reaches
+    places = tuple(replace(place, address=hosts[place.host]) for place in made.places)
+    return replace(made, hosts=hosts, places=places, program=_MATINEE, **changes)  # type: ignore[arg-type]
+
+
+def checked(*command: str) -> tuple[int, str]:
+    """Return the exit code and the words of a checker, on both of its streams."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", rendering.TARGETS)
+@pytest.mark.parametrize("balance", topology.BALANCES)
+@pytest.mark.parametrize("micro_cache", [False, True])
+def test_haproxy_takes_its_files_without_a_warning(tmp_path: Path, target: str, balance: str, micro_cache: bool) -> None:
+    made = example(balance=balance, micro_cache=micro_cache, drained=frozenset({"server-2"}))
+    files = [path for path in rendering.render(made, target, tmp_path) if path.suffix == ".cfg"]
+
+    assert sorted(path.name for path in files) == ["balancer.cfg", "front.cfg"]
+    for path in files:
+        assert checked(program("haproxy"), "-c", "-q", "-f", str(path)) == (0, "")
+
+
+@pytest.mark.parametrize("target", rendering.TARGETS)
+@pytest.mark.parametrize("balance", topology.BALANCES)
+@pytest.mark.parametrize("micro_cache", [False, True])
+def test_nginx_takes_its_file_without_a_warning(tmp_path: Path, target: str, balance: str, micro_cache: bool) -> None:
+    made = example("nginx", balance=balance, micro_cache=micro_cache, drained=frozenset({"server-2"}))
+    (path,) = [path for path in rendering.render(made, target, tmp_path) if path.name == "balancer.conf"]
+    # The folder that a unit makes on its host is made here for the checker, in the test's own.
+    data = tmp_path / "data" / "balancer"
+    data.mkdir(parents=True)
+    path.write_text(path.read_text().replace("/var/lib/matinee-balancer", str(data)))
+
+    code, said = checked(program("nginx"), "-t", "-c", str(path), "-p", str(data))
+
+    assert (code, "warn" in said or "emerg" in said) == (0, False), said
+
+
+@pytest.fixture
+def reachable_etcd() -> Iterator[topology.Topology]:
+    """Return a cluster in whose etcd's places somebody listens: Patroni's checker looks whether it gets there."""
+    made = example()
+    with ExitStack() as listening:
+
+        def listened_to(place: topology.Place) -> topology.Place:
+            listener = listening.enter_context(socket.create_server((place.address, 0)))
+            return replace(place, ports={**place.ports, "port": listener.getsockname()[1]})
+
+        yield replace(made, places=tuple(listened_to(place) if place.role == "etcd" else place for place in made.places))
+
+
+def checked_by_patroni(path: Path) -> tuple[int, str]:
+    """Return what Patroni says of a file, with passwords as it gets them."""
+    environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in rendering.PATRONI_PASSWORDS}
+    command = [*patroni_program(), "--validate-config", "--ignore-listen-port", str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", rendering.TARGETS)
+def test_patroni_takes_its_files(tmp_path: Path, target: str, reachable_etcd: topology.Topology) -> None:
+    files = [path for path in rendering.render(reachable_etcd, target, tmp_path) if path.name.startswith("database-")]
+    configurations = [path for path in files if path.suffix == ".yml"]
+
+    assert len(configurations) == 3
+    for path in configurations:
+        # The folder that a unit makes on its host is one of the test's own here.
+        path.write_text(path.read_text().replace("/var/lib/", f"{tmp_path}/"))
+        assert checked_by_patroni(path) == (0, "")
+
+
+def test_patroni_refuses_a_file_with_a_planted_fault(tmp_path: Path, reachable_etcd: topology.Topology) -> None:
+    path = next(path for path in rendering.render(reachable_etcd, "local", tmp_path) if path.name == "database-1.yml")
+    path.write_text(path.read_text().replace("ttl: 20", "ttl: twenty"))
+
+    code, said = checked_by_patroni(path)
+
+    assert (code, "ttl" in said) == (1, True)
+
+
+def test_systemd_takes_the_units_of_every_host_and_says_nothing(tmp_path: Path) -> None:
+    made = example()
+    written = rendering.render(made, "systemd", tmp_path)
+    units = [str(path) for path in written if path.suffix == ".service"]
+
+    assert len(units) == len(made.places)
+    assert checked("systemd-analyze", "verify", "--man=no", *units) == (0, "")
+
+
+def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_path: Path) -> None:
+    written = rendering.render(example(), "systemd", tmp_path)
+
+    shown = sorted(str(path.relative_to(tmp_path / "three")) for path in written if path.is_relative_to(tmp_path / "three"))
+    assert shown == [
+        "README.md",
+        "etc/matinee/database-3.yml",
+        "etc/matinee/etcd-3.yml",
+        "etc/matinee/patroni.env",
+        "etc/matinee/secrets.env",
+        "etc/matinee/server-3.env",
+        "etc/systemd/system/matinee-database-3.service",
+        "etc/systemd/system/matinee-etcd-3.service",
+        "etc/systemd/system/matinee-server-3.service",
+    ]
+    assert {path.stat().st_mode & 0o777 for path in written} == {0o600}
+
+
+def test_who_renders_again_gets_the_same_passwords(tmp_path: Path) -> None:
+    first = {path: path.read_text() for path in rendering.render(example(), "systemd", tmp_path)}
+
+    second = {path: path.read_text() for path in rendering.render(example(), "systemd", tmp_path)}
+
+    assert second == first
+
+
+def test_the_servers_of_every_host_are_told_settings_that_matinee_takes(tmp_path: Path) -> None:
+    rendering.render(example(micro_cache=True), "systemd", tmp_path)
+    folder = tmp_path / "two" / "etc" / "matinee"
+    lines = [*(folder / "secrets.env").read_text().splitlines(), *(folder / "server-2.env").read_text().splitlines()]
+    told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+    shown = matinee(tmp_path, "config", "show", "--json", **told | {"MATINEE_HOME": str(tmp_path)})
+
+    assert shown.returncode == 0, shown.stderr
+    values = {row["setting"]: row["value"] for row in json.loads(shown.stdout)}
+    assert (values["MATINEE_HOST"], values["PORT"], values["MATINEE_ENV"]) == ("127.0.0.3", 8001, "production")
+
+
+def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: Path) -> None:
+    file = tmp_path / "topology.toml"
+    file.write_text(matinee(tmp_path, "cluster", "topology", "--ha", "--redis").stdout)
+
+    done = matinee(tmp_path, "cluster", "render", str(tmp_path / "out"), "--topology", str(file))
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "secrets.json", "three", "two"]
+    assert matinee(tmp_path, "cluster", "render", "out", "--topology", "none.toml").returncode == 2
