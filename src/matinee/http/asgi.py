@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from matinee import config, logs, runtime
 
 if TYPE_CHECKING:
-    from matinee.http.front import Front
+    from matinee.http.front import AsgiApp
 
 
-def create_app() -> Front:
+def create_app() -> AsgiApp:
     """Return the service of this worker process."""
     settings = config.load()
     logs.setup(settings)
@@ -25,4 +25,4 @@ def create_app() -> Front:
     front = build(settings)
     gc.collect()
     gc.freeze()  # what was made until now lives as long as the process; to walk over it takes 50 ms of each full collection
-    return front
+    return front.__call__  # the method itself: it would be looked up for each request

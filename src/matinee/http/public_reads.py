@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from matinee.cache.local import LocalTier
 from matinee.cache.single_flight import SingleFlight
-from matinee.domain.change_log import Belief
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import Gone, NoReaderAvailable, NotFound
 from matinee.http.answers import Answer, Headers
@@ -89,7 +88,7 @@ class PublicReads:
         as_of = self._seen or self._look()  # first of all: it brings the log up to date that what is kept is judged by
         if as_of is None:
             return None
-        ready, belief = tier.get(_key(scope), now_s)
+        ready, belief = tier.get(_key(scope) if scope["query_string"] else scope["path"], now_s)
         if ready is None or belief == "no" or ready.absence is not None:
             return None
         facts = self._facts
@@ -101,7 +100,12 @@ class PublicReads:
         asked = _asked(scope)
         if asked is None or (asked and not self._suits(scope, asked, ready, as_of)):
             return None
-        self._count_hit(scope, tier, ready, belief)
+        tier.hits += 1
+        if (subject := ready.subject) > 0:
+            self.counts[subject] = self.counts.get(subject, 0) + 1
+        elif belief == "doubtful":
+            tier.doubts += 1
+            self._refresh(scope)
         form = self._form(ready, asked, scope, is_hit=True) if asked else ready.plain
         status, headers, body = rendered(scope, self._config, ready, form, facts, asked.get(b"if-none-match"))
         if belief == "doubtful":
@@ -109,14 +113,6 @@ class PublicReads:
         if scope["method"] == "HEAD":
             body = b""
         return status, headers, body, ready.route, asked.get(b"x-request-id"), asked.get(b"origin")
-
-    def _count_hit(self, scope: Any, tier: LocalTier[Ready], ready: Ready, belief: Belief) -> None:
-        tier.hits += 1
-        if ready.subject > 0:
-            self.counts[ready.subject] = self.counts.get(ready.subject, 0) + 1
-        elif belief == "doubtful":
-            tier.doubts += 1
-            self._refresh(scope)
 
     def _look(self) -> AsOf | None:
         """Return what the log reflects now, asked for once in a turn of the event loop.

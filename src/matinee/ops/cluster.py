@@ -149,7 +149,9 @@ class Cluster:
         return [node for node in self.databases if node.role == "follower"]
 
     def node(self, name: str) -> Node:
-        """Return a node by name. Raises: OperatorError with the names that there are."""
+        """Return a node by name; "leader" is whoever leads. Raises: OperatorError with the names that there are."""
+        if name == "leader":
+            return self.leader
         names = [node.name for node in self.nodes]
         if name in names:
             return self.nodes[names.index(name)]
