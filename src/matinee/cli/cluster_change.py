@@ -67,6 +67,7 @@ def rolling_restart(
 def add(kind: Annotated[str, typer.Argument(help="What to add: server or follower.")]) -> None:
     """Add a server, which gets its share of the requests, or a follower, which the servers learn of one after another."""
     with alone() as (_, cluster):
+        cluster.leader  # noqa: B018  without one nothing can be added, and this says what to do
         if kind == "server":
             node: Node = cluster_up.add_server(cluster)
             balancing.join(cluster, cluster.servers[-1])

@@ -44,7 +44,8 @@ def restart(cluster: Cluster, server: ServerNode) -> None:
     has_peers = _balancer(cluster) is not None and len(cluster.servers) > 1
     if has_peers:
         drain(cluster, server)
-    server.end(is_drained=has_peers)
+    # nginx does not say when a server has nothing left; that one waits as for any balancer.
+    server.end(is_drained=has_peers and cluster.shape.balancer == "haproxy")
     cluster.render()
     server.environment = cluster.server_environment(server.name)
     cluster.start(server)

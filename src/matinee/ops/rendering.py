@@ -199,7 +199,12 @@ def server_options(sizes: Sizes) -> str:
 def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
     roles = {node.role for node in nodes}
     if "server" in roles:
-        yield Rendered(root / "etc/matinee/secrets.env", _template("secrets.env").render(**_context(cluster)))
+        urls = {
+            "writer_url": writer_url(cluster),
+            "reader_urls": reader_urls(cluster),
+            "redis_url": redis_url(cluster.topology),
+        }
+        yield Rendered(root / "etc/matinee/secrets.env", _template("secrets.env").render(**_context(cluster), **urls))
     if "database" in roles and cluster.topology.high_availability:
         lines = [f"PATRONI_{role}_PASSWORD={cluster.secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
         yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]))
@@ -259,9 +264,6 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "networks": sorted(
             {f"{place.address}/32" if place.address[0].isdigit() else place.address for place in topology.places}
         ),
-        "writer_url": writer_url(cluster),
-        "reader_urls": reader_urls(cluster),
-        "redis_url": redis_url(topology),
     }
 
 
