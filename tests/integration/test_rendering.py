@@ -53,6 +53,14 @@ def test_haproxy_takes_its_files_without_a_warning(tmp_path: Path, target: str, 
         assert checked(program("haproxy"), "-c", "-q", "-f", str(path)) == (0, "")
 
 
+def test_haproxy_finds_further_servers_by_their_srv_records(tmp_path: Path) -> None:
+    made = example(discovery="_matinee._tcp.example.org", resolver="127.0.0.1:53")
+    (path,) = [path for path in rendering.render(made, "local", tmp_path) if path.name == "balancer.cfg"]
+
+    assert checked(program("haproxy"), "-c", "-q", "-f", str(path)) == (0, "")
+    assert path.read_text().count("server-template found- 1-32 _matinee._tcp.example.org") == 2
+
+
 @pytest.mark.parametrize("target", rendering.TARGETS)
 @pytest.mark.parametrize("balance", topology.BALANCES)
 @pytest.mark.parametrize("micro_cache", [False, True])

@@ -74,6 +74,7 @@ def test_what_is_written_is_read_as_the_same_cluster(tmp_path: Path, balancer: s
         (("[hosts]", '[sizes]\nredis_memory = "lots"\n[hosts]'), "[sizes] redis_memory = 'lots': it must be a size"),
         (("[hosts]", "high_availability = true\n[hosts]"), "high_availability needs 3 or 5 nodes of the role etcd"),
         (("[nodes]", '[nodes]\nfront = { role = "front", host = "one" }'), "front is of no use without high_availability"),
+        (("[hosts]", 'discovery = "_matinee._tcp.example.org"\n[hosts]'), "discovery needs balancer"),
         (("[hosts]", "[hosts"), "cannot be read as TOML"),
     ],
 )

@@ -36,6 +36,7 @@ _PROBLEMS = (
     (503, "Unavailable", "No server has room for this request right now; try again.", 1),
     (504, "Gateway Timeout", "The server did not answer in time; try again, a write with the same Idempotency-Key.", 1),
 )  # fmt: skip
+_MOST_FOUND = 32  # servers that DNS may name
 # The balancer looks at each server every second, sooner while it is in doubt; one that comes back gets its share bit by bit.
 _CHECKS = "check inter 1s fastinter 250ms downinter 1s fall 2 rise 2 slowstart 5s"
 
@@ -256,6 +257,7 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "problems": _PROBLEMS,
         "problem": _problem,
         "max_body_bytes": MAX_BODY_BYTES,
+        "most_found": _MOST_FOUND,
         "server_options": server_options(sizes),
         "postgres_settings": list(postgres_settings(cluster)),
         "postgres_bin": cluster.postgres_bin,

@@ -33,6 +33,7 @@ BALANCERS = ("haproxy", "nginx")
 BALANCES = ("least-connections", "bounded-load")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_RESOLVER = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}")
 _SIZE = re.compile(r"[1-9][0-9]{0,8}(kB|MB|GB)")
 
 
@@ -72,7 +73,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Topology:
-    """One cluster. `drained` are the servers that get no new requests."""
+    """One cluster. `drained` are the servers that get no new requests.
+
+    `discovery` names SRV records of servers that are not listed here, `resolver` the address of the DNS server that has them.
+    """
 
     name: str = "matinee"
     balancer: str = "haproxy"
@@ -80,6 +84,8 @@ class Topology:
     micro_cache: bool = False
     high_availability: bool = False
     program: str = "/opt/matinee/.venv/bin/matinee"
+    discovery: str = ""
+    resolver: str = ""
     sizes: Sizes = field(default_factory=Sizes)
     hosts: Mapping[str, str] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
@@ -122,6 +128,8 @@ def write(topology: Topology) -> str:
         ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
         ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
+        ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
+        ("resolver", _quoted(topology.resolver) + "  # the DNS server that has them, as 10.0.0.53:53"),
     ):
         lines.append(f"{name} = {shown}")
     lines += ["", "[sizes]", *(f"{name} = {_value(value)}" for name, value in dataclasses.asdict(topology.sizes).items())]
@@ -167,8 +175,10 @@ def faults_of(topology: Topology) -> list[str]:
     faults = list(_clashes(topology.places))
     if not topology.of("database"):
         faults.append("no node has the role database; the first one is the leader")
-    if not topology.of("server"):
+    if not topology.of("server") and not topology.discovery:
         faults.append("no node has the role server")
+    if topology.discovery and (topology.balancer != "haproxy" or not _RESOLVER.fullmatch(topology.resolver)):
+        faults.append('discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"')
     if topology.high_availability:
         if len(topology.of("etcd")) not in (3, 5):
             faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")
@@ -205,6 +215,8 @@ def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
         micro_cache=one("micro_cache", bool, False),
         high_availability=is_available,
         program=one("program", str, Topology.program),
+        discovery=one("discovery", str, ""),
+        resolver=one("resolver", str, ""),
         sizes=_sizes(said.get("sizes", {}), faults),
         hosts=hosts,
         places=tuple(_places(said.get("nodes", {}), hosts, faults, is_available=is_available)),
