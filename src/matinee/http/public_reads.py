@@ -133,6 +133,13 @@ class PublicReads:
         is_fresh = demand.max_staleness_s is None or as_of.staleness_s <= demand.max_staleness_s
         return is_fresh and as_of.position >= demand.min_position
 
+    def is_known_absent(self, scope: Any) -> bool:
+        """Return whether it is kept, and still true, that nothing is there: to say so costs no more than a hit."""
+        if self._tier is None or not self.takes(scope) or self._catalogue.known() is None:
+            return False
+        before = self._tier.peek(_key(scope))
+        return before is not None and before.absence is not None and self._tier.is_fresh(before, time.monotonic())
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request for which there was no hit."""
         route = route_of(scope["path"])
