@@ -15,7 +15,7 @@ pytestmark = pytest.mark.unit
 async def read(turns: Turns, took_s: float, done: list[str], name: str) -> None:
     """Do as a read does: wait when the turn is over, take some time."""
     if turns.are_over:
-        await turns.deadline_s()
+        await turns.wait()
     done.append(name)
     turns.used(took_s)
 

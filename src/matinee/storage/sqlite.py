@@ -50,16 +50,20 @@ class SqliteFile:
         self._as_of = AsOf()
         self.statements = 0
 
+    async def turn(self) -> None:
+        """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable after half of a read's time."""
+        if self._turns.are_over:
+            await self._turns.wait()
+
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement. The file is the leader itself, so what it does not hold has not happened yet."""
-        deadline_s = await self._turns.deadline_s() if self._turns.are_over else None
         as_of = self._now()
         if demand.min_position > as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {as_of.position}, not yet {demand.min_position}.")
         self.statements += 1
         began_s = time.monotonic()
         try:
-            return Answered(self._execute(statement.text, statement.values, deadline_s), as_of)
+            return Answered(self._execute(statement.text, statement.values), as_of)
         finally:
             self._turns.used(time.monotonic() - began_s)
 
@@ -132,9 +136,9 @@ class SqliteFile:
         else:
             self.log.append(rows, time.monotonic())
 
-    def _execute(self, text: str, values: dict[str, Any], deadline_s: float | None = None) -> list[Any]:
+    def _execute(self, text: str, values: dict[str, Any]) -> list[Any]:
         now_s = time.monotonic()
-        self._deadline_s = deadline_s or now_s + self._timeout_s
+        self._deadline_s = now_s + self._timeout_s
         try:
             if now_s >= self._next_look_s:
                 self._next_look_s = now_s + _LOOK_INTERVAL_S
