@@ -1,8 +1,7 @@
-"""Reads sent on a clock, not one after another: a server that is slow does not slow the load. Called by shared_tier.py and
-overload.py.
+"""Reads sent on a clock, not one after another: a server that is slow does not slow the load.
 
-What is measured of a read begins when it was due, so that waiting for a free connection counts. It runs in a thread of its
-own.
+Called by shared_tier.py and overload.py. What is measured of a read begins when it was due, so that waiting for a free
+connection counts. It runs in a thread of its own.
 """
 
 from __future__ import annotations

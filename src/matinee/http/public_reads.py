@@ -135,10 +135,10 @@ class PublicReads:
 
     def is_known_absent(self, scope: Any) -> bool:
         """Return whether it is kept, and still true, that nothing is there: to say so costs no more than a hit."""
-        if self._tier is None or not self.takes(scope) or self._catalogue.known() is None:
+        before = self._tier.peek(_key(scope)) if self._tier is not None else None
+        if self._tier is None or before is None or before.absence is None:
             return False
-        before = self._tier.peek(_key(scope))
-        return before is not None and before.absence is not None and self._tier.is_fresh(before, time.monotonic())
+        return self.takes(scope) and self._catalogue.known() is not None and self._tier.is_fresh(before, time.monotonic())
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request for which there was no hit."""
