@@ -132,6 +132,18 @@ def test_a_server_that_was_frozen_for_longer_than_the_bound_goes_on(small_catalo
     assert told(server, "the event loop is stuck") == []
 
 
+def test_a_server_that_ends_while_a_long_request_is_under_way_is_not_taken_for_a_stuck_one(small_catalogue: Path) -> None:
+    slow = start_server(small_catalogue, program=planted(_SLOW), MATINEE_WATCHDOG_S="1")
+    with slow as server, ThreadPoolExecutor(1) as clients:
+        long = clients.submit(server.get, "/v1/genres")
+        eventually(lambda: server.get("/metrics").text, lambda text: "matinee_http_in_flight 2.0" in text)
+        server.process.terminate()
+        code = server.process.wait(30)
+
+    assert (long.result().status_code, code) == (200, 0)
+    assert told(server, "the event loop is stuck") == []
+
+
 def process_of(server: Server) -> str:
     """Return what names the process that answers: ids of requests begin with it."""
     return server.get("/livez").headers["x-request-id"].partition("-")[0]

@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.client import Client
+from tests.processes import eventually
 
 SLUG = "/docs/errors/overloaded"
 
@@ -67,6 +68,7 @@ def test_what_was_turned_away_is_counted_as_that_and_as_a_request(movies: Client
 
 def test_health_and_what_is_kept_are_answered_without_a_place(movies: Client) -> None:
     kept = ("/v1/movies/1", "/v1/movies", "/v1/movies/99", "/v1/genres")
+    eventually(lambda: movies.get(kept[0]).headers["cache-status"], lambda told: told == "matinee-local; hit")
     before = [movies.get(path).status_code for path in kept]
 
     with full(movies):

@@ -61,11 +61,9 @@ class SqliteFile:
         if demand.min_position > as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {as_of.position}, not yet {demand.min_position}.")
         self.statements += 1
-        began_s = time.monotonic()
-        try:
-            return Answered(self._execute(statement.text, statement.values), as_of)
-        finally:
-            self._turns.used(time.monotonic() - began_s)
+        rows = self._execute(statement.text, statement.values)
+        self._turns.used(time.monotonic() - self._seen_s)
+        return Answered(rows, as_of)
 
     async def latest_position(self) -> int:
         """Return the position of the file, which is the leader."""
@@ -146,6 +144,7 @@ class SqliteFile:
             rows = (self._cursor or self._connect()).execute(text, values).fetchall()
         except sqlite3.Error as error:
             self._connection = self._cursor = None
+            self._turns.used(time.monotonic() - now_s)
             raise _unreadable(error) from error
         self._seen_s = now_s
         return rows

@@ -29,8 +29,9 @@ class Turns:
     def used(self, took_s: float) -> None:
         """Note that a statement took so long."""
         self._used_s += took_s
-        self._typical_s += (took_s - self._typical_s) * _OF_LATEST
-        if self._used_s > _TURN_S and not self.are_over:
+        if self.are_over:
+            self._typical_s += (took_s - self._typical_s) * _OF_LATEST
+        elif self._used_s > _TURN_S:
             self.are_over, self._loop = True, asyncio.get_running_loop()
             self._loop.call_soon(self._begin)
 
