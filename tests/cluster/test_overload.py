@@ -90,9 +90,10 @@ def test_a_connection_goes_on_after_a_write_that_was_turned_away(small_catalogue
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_worker_whose_loop_is_stuck_tells_where_and_is_replaced(small_catalogue: Path, workers: str) -> None:
-    stuck = planted(_STUCK_ONCE)
-    with start_server(small_catalogue, "--workers", workers, program=stuck, MATINEE_WATCHDOG_S="1") as server:
+    more = {"MATINEE_WATCHDOG_S": "1", "MATINEE_LOCAL_CACHE_BYTES": "1000000"}
+    with start_server(small_catalogue, "--workers", workers, program=planted(_STUCK_ONCE), **more) as server:
         before = children(server.process.pid)
+        eventually(lambda: kept_bytes(server), lambda bound_bytes: bound_bytes == 1_000_000 * int(workers))
         with pytest.raises(httpx.TransportError):
             server.get("/v1/genres")
         answered = eventually(lambda: asked(server, "/v1/genres"), lambda status: status == 200, 20)
@@ -100,10 +101,18 @@ def test_a_worker_whose_loop_is_stuck_tells_where_and_is_replaced(small_catalogu
         after = eventually(lambda: children(server.process.pid), lambda now: len(now) == len(before))
 
         assert server.process.poll() is None
+        wait(2.5)  # until the new one has published its numbers: what the dead one kept is counted no longer
+        eventually(lambda: kept_bytes(server), lambda bound_bytes: bound_bytes == 1_000_000 * int(workers))
 
     assert (answered, line["level"], line["exit_code"], 1 <= line["silent_s"] < 4) == (200, "error", 70, True)
     assert "in genres\n" in line["stack"]
     assert len(before - after) == 1
+
+
+def kept_bytes(server: Server) -> float:
+    """Return how much all processes may keep together, as the metrics tell it."""
+    lines = server.get("/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("matinee_cache_bound_bytes{"))
 
 
 def asked(server: Server, path: str) -> int:
