@@ -62,10 +62,6 @@ class LocalTier(Generic[Value]):
         found: Value | None = self.policy.peek(key)
         return None if found is None or found.histories != self._log.histories else found
 
-    def is_fresh(self, found: Value, now_s: float) -> bool:
-        """Return whether the log of changes says that a value is as the catalogue is."""
-        return self._belief(found, now_s) == "fresh"
-
     def _belief(self, found: Value, now_s: float) -> Belief:
         log, subject = self._log, found.subject
         if subject > 0:

@@ -138,7 +138,8 @@ class PublicReads:
         before = self._tier.peek(_key(scope)) if self._tier is not None else None
         if self._tier is None or before is None or before.absence is None:
             return False
-        return self.takes(scope) and self._catalogue.known() is not None and self._tier.is_fresh(before, time.monotonic())
+        is_judged = self.takes(scope) and self._catalogue.known() is not None
+        return is_judged and self._tier.get(_key(scope), time.monotonic())[1] == "fresh"
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request for which there was no hit."""
