@@ -51,7 +51,7 @@ class SqliteFile:
         self.statements = 0
 
     async def turn(self) -> None:
-        """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable after half of a read's time."""
+        """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable when that takes too long."""
         if self._turns.are_over:
             await self._turns.wait()
 

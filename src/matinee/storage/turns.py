@@ -13,7 +13,7 @@ from collections import deque
 from matinee.errors import NoReaderAvailable
 
 _TURN_S = 0.01  # of reads in one turn of the loop; far more than a look-up takes, far less than anybody notices
-_WAIT_RATIO = 0.5  # of its time that a read may wait: one begun later would hardly be done in time, and be work for nothing
+_WAIT_RATIO = 0.8  # of its time that a read may wait: one begun later would hardly be done in time, and be work for nothing
 _OF_LATEST = 1 / 16  # what the latest statement counts in the typical one
 
 
