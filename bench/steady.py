@@ -1,7 +1,7 @@
-"""Reads sent on a clock, not one after another: a server that is slow does not slow the load. Called by shared_tier.py.
+"""Reads sent on a clock, not one after another: a server that is slow does not slow the load.
 
-What is measured of a read begins when it was due, so that waiting for a free connection counts. It runs in a thread of its
-own.
+Called by shared_tier.py and overload.py. What is measured of a read begins when it was due, so that waiting for a free
+connection counts. It runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -42,8 +42,12 @@ class Steady:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Send no more; what was sent is waited for at the block's end."""
         self._stop.set()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
         self._thread.join(_END_WITHIN_S)
 
     async def _run(self) -> None:

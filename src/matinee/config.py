@@ -131,6 +131,19 @@ class Config:
     max_body_bytes: int = _setting(
         "MATINEE_MAX_BODY_BYTES", 1_048_576, whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
     )
+    max_in_flight: int = _setting(
+        "MATINEE_MAX_IN_FLIGHT",
+        100,
+        whole(1, 10_000),
+        "Requests that a server process works on at once, a quarter of them the admin's; more are a 503. Hits of the local "
+        "cache do not count.",
+    )
+    watchdog_s: float = _setting(
+        "MATINEE_WATCHDOG_S",
+        10.0,
+        number(0, 3600),
+        "Seconds that a server process may be stuck before it ends itself and is replaced, at least 1; 0 lets it be.",
+    )
     read_timeout_ms: int = _setting(
         "MATINEE_READ_TIMEOUT_MS", 1_000, whole(10, 60_000), "Milliseconds after which a read is given up with a 503."
     )
@@ -138,7 +151,7 @@ class Config:
         "MATINEE_WRITE_TIMEOUT_MS",
         5_000,
         whole(100, 60_000),
-        "Milliseconds after which a write is given up with a 503 (PostgreSQL).",
+        "Milliseconds after which a write is given up with a 503 (PostgreSQL), or not begun any more.",
     )
     max_follower_lag_s: float = _setting(
         "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
@@ -268,6 +281,13 @@ class Config:
             return self.local_cache_bytes
         share_bytes = int(memory_bytes() * _LOCAL_SHARE / self.workers)
         return max(_LEAST_LOCAL_BYTES, min(share_bytes, _MOST_LOCAL_BYTES))
+
+    @property
+    def stuck_after_s(self) -> float:
+        """Return how long the event loop may stand still; 0 is for ever. On SQLite one read may hold it until its deadline."""
+        if not self.watchdog_s:
+            return 0.0
+        return max(self.watchdog_s, 1.0, 0.0 if self.on_postgres else 2 * self.read_timeout_ms / 1000)
 
     @property
     def open_to_all_hosts(self) -> bool:

@@ -10,7 +10,8 @@ MatineeError
 │   ├── UnsupportedMediaType  415 ├── InvalidBody            422 ├── IdempotencyKeyReused   422
 │   └── PreconditionRequired  428
 ├── Unavailable                   we cannot do it now; try again
-│   ├── LeaderUnavailable     503 └── NoReaderAvailable      503
+│   ├── LeaderUnavailable     503 ├── NoReaderAvailable      503
+│   └── Overloaded            503
 ├── InternalError             500 a fault of ours
 └── OperatorError                 the command line's: told with what to type next, exit code 2
     ├── ConfigError  ├── HomeError  ├── DatabaseError  └── PortTaken
@@ -191,6 +192,12 @@ class NoReaderAvailable(Unavailable):
     """No copy of the catalogue can be read right now."""
 
     slug = "no-reader-available"
+
+
+class Overloaded(Unavailable):
+    """This server has too much to do right now."""
+
+    slug = "overloaded"
 
 
 class InternalError(MatineeError):

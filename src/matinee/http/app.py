@@ -18,6 +18,7 @@ from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
 from matinee.http.public_reads import PublicReads
 from matinee.http.warming import Warming
+from matinee.http.watchdog import Watchdog
 from matinee.storage.source import Source
 
 
@@ -26,12 +27,16 @@ def api(config: Config, source: Source | None = None) -> Litestar:
     runtime = runtime_module.build(config, source)
     public = PublicReads(runtime)
     warming = Warming(runtime, public)
+    watchdog = Watchdog(config.stuck_after_s)
+    runtime.publishers.append(watchdog.publish)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         runtime.start()
         warming.start()
+        watchdog.start()
         yield
+        watchdog.stop()
         await warming.close()
         await runtime.close()
 

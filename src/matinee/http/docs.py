@@ -49,6 +49,7 @@ REMEDIES = {
     "unavailable": "Try again after the seconds in `Retry-After`.",
     "leader-unavailable": "Writes wait for the leader; reads go on. Try again after the seconds in `Retry-After`.",
     "no-reader-available": "No copy of the catalogue answers. Try again after the seconds in `Retry-After`.",
+    "overloaded": "Nothing was done. Wait for the seconds in `Retry-After`, then try again; not sooner, or it lasts longer.",
 }
 
 _SWAGGER = b"""<!doctype html>

@@ -1,7 +1,8 @@
 """The ASGI front: the first of our code that a request meets, and the last that its answer passes.
 
 It asks the local tier for a ready answer. For what is not there, it gives the request an id, answers HEAD, refuses large
-bodies, sends /admin and /static to Django, public reads to public_reads.py and the rest to the API. It counts and logs all.
+bodies, turns away what is too much (places.py), sends /admin and /static to Django, public reads to public_reads.py and the
+rest to the API. It counts and logs all.
 It must stay thin: every request pays for every line.
 """
 
@@ -15,16 +16,20 @@ from itertools import count
 from typing import Any
 
 from matinee.config import Config
-from matinee.errors import BodyTooLarge
-from matinee.http.metrics import Meter
+from matinee.errors import BodyTooLarge, Overloaded
+from matinee.http.metrics import IN_FLIGHT, Meter
+from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.public_reads import PublicReads
+from matinee.http.reads import route_of
 from matinee.logs import AccessLog
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _DJANGO = ("/admin", "/static/")
+_ALWAYS_ANSWERED = frozenset(("/livez", "/readyz", "/metrics"))
+_WITH_BODY = frozenset((b"content-length", b"transfer-encoding"))
 # A client that is still sending does not read; what it sends beyond the limit is thrown away up to here, so
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
@@ -37,6 +42,7 @@ class Front:
         """`methods` holds, for each route's template, what its Allow header lists."""
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
+        self.places = Places(config.max_in_flight)
         self.origins = frozenset(config.cors_origins)
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
@@ -71,14 +77,26 @@ class Front:
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
+        is_shed = self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
+        if not is_shed:
+            exchange.enter()
         try:
-            await exchange.run(self._application(scope))
+            await exchange.run(exchange.shed if is_shed else self._application(scope))
         finally:
             exchange.finish()
+
+    def _may_shed(self, scope: Any) -> bool:
+        """Return whether a request may be turned away: not those that watch over us, nor what is answered in microseconds."""
+        return scope["path"] not in _ALWAYS_ANSWERED and not self._reads.is_known_absent(scope)
+
+    def count_shed(self) -> None:
+        """Count a request that was turned away."""
+        self._meter.shed += 1
 
     def publish(self) -> None:
         """Bring what was counted of the requests to the metrics."""
         self._meter.publish()
+        IN_FLIGHT.set(self.places.taken)
 
     def _application(self, scope: Any) -> AsgiApp:
         """Return what answers a request: Django, the reads that come before all routing, or the API."""
@@ -118,6 +136,8 @@ class _Exchange:
         "_began_s",
         "_extra",
         "_front",
+        "_has_place",
+        "_is_body_over",
         "_method",
         "_read_bytes",
         "_receive",
@@ -125,12 +145,15 @@ class _Exchange:
         "_send",
         "_sent_bytes",
         "_status",
+        "is_admin",
     )
 
     def __init__(self, front: Front, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         self._front, self._scope, self._receive, self._send = front, scope, receive, send
         self._began_s = began_s
         self._method = scope["method"]
+        self.is_admin = scope["path"].startswith("/admin")
+        self._has_place = self._is_body_over = False
         self._status = self._sent_bytes = self._read_bytes = 0
         self._extra: list[tuple[bytes, bytes]] = []
 
@@ -141,7 +164,8 @@ class _Exchange:
         stated_bytes = self._read_headers()
         try:
             if stated_bytes > config.max_body_bytes:
-                await self._discard(stated_bytes)
+                if stated_bytes <= _DISCARD_BYTES:
+                    await self._discard()
                 raise BodyTooLarge(self._too_large())
             if self._method == "OPTIONS" and self._extra and b"access-control-request-method" in dict(scope["headers"]):
                 await self._answer_preflight()
@@ -167,8 +191,45 @@ class _Exchange:
         self._extra.append((b"x-request-id", request_id))
         return stated_bytes
 
-    async def _take_in(self) -> Any:
+    def enter(self) -> None:
+        """Take a place among the requests under way."""
+        self._has_place = True
+        self._front.places.take(is_admin=self.is_admin)
+
+    def _leave(self) -> None:
+        self._has_place = False
+        self._front.places.free(is_admin=self.is_admin)
+
+    async def shed(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
+        """Turn the request away. Raises: Overloaded."""
+        if not _WITH_BODY.isdisjoint(name for name, _ in scope["headers"]):
+            await self._discard()  # the connection can be used again only when the body has been read
+        route = route_of(scope["path"])
+        if route is not None:
+            scope["path_template"] = route[1]
+        raise self._refusal()
+
+    def _refusal(self) -> Overloaded:
+        self._front.count_shed()
+        return Overloaded(self._front.places.refusal)
+
+    async def _more(self) -> Any:
+        """Return the next message. Who waits for a body gives the place up: slow senders cost nothing, and keep nobody out.
+
+        Raises: Overloaded when there is none left at its end.
+        """
+        if self._is_body_over or not self._has_place:
+            return await self._receive()
+        self._leave()
         message = await self._receive()
+        self._is_body_over = not message.get("more_body", False)
+        if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin):
+            raise self._refusal()
+        self.enter()
+        return message
+
+    async def _take_in(self) -> Any:
+        message = await self._more()
         if message["type"] == "http.request":
             self._read_bytes += len(message.get("body", b""))
             if self._read_bytes > self._front.config.max_body_bytes:
@@ -178,10 +239,10 @@ class _Exchange:
     def _too_large(self) -> str:
         return f"The body is larger than {self._front.config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
 
-    async def _discard(self, stated_bytes: int) -> None:
-        more, read_bytes = stated_bytes <= _DISCARD_BYTES, 0
+    async def _discard(self) -> None:
+        more, read_bytes = True, 0
         while more and read_bytes <= _DISCARD_BYTES:
-            message = await self._receive()
+            message = await self._more()
             read_bytes += len(message.get("body", b""))
             more = message["type"] == "http.request" and message.get("more_body", False)
 
@@ -215,5 +276,7 @@ class _Exchange:
 
     def finish(self) -> None:
         """Count and log the request; a client who hung up before the answer is a 499."""
+        if self._has_place:
+            self._leave()
         duration_s = time.monotonic() - self._began_s
         self._front.record(self._scope, self._method, self._status or 499, self._sent_bytes, duration_s)

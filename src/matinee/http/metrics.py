@@ -11,7 +11,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -32,6 +32,15 @@ class _Durations(Histogram):
 
 
 REQUESTS = Counter("matinee_http_requests", "Requests answered.", ("method", "route", "status"))
+SHED = Counter("matinee_http_shed", "Requests turned away because too many were under way.")
+IN_FLIGHT = Gauge(
+    "matinee_http_in_flight", "Requests under way that are no hits of the local cache.", multiprocess_mode="livesum"
+)
+LOOP_DELAY_S = Gauge(
+    "matinee_loop_delay_seconds",
+    "Longest time by which the event loop was late within the last half minute or minute.",
+    multiprocess_mode="livemax",
+)
 DURATION_S = _Durations("matinee_http_request_seconds", "Time to answer a request.", ("route",), buckets=_BUCKETS_S)
 
 
@@ -50,6 +59,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str, int], _Tally] = {}
+        self.shed = 0  # since the last time, too
 
     def record(self, method: str, route: str, status: int, duration_s: float) -> None:
         """Count one answered request. Labels are the route's template, never its path: their number must not grow."""
@@ -68,6 +78,8 @@ class Meter:
         for (method, route, status), tally in tallies.items():
             REQUESTS.labels(method, route, str(status)).inc(sum(tally.counts))
             DURATION_S.labels(route).add(tally.counts, tally.sum_s)
+        shed, self.shed = self.shed, 0
+        SHED.inc(shed)
 
 
 def exposition() -> tuple[bytes, bytes]:

@@ -137,6 +137,14 @@ class PublicReads:
         is_fresh = demand.max_staleness_s is None or as_of.staleness_s <= demand.max_staleness_s
         return is_fresh and as_of.position >= demand.min_position
 
+    def is_known_absent(self, scope: Any) -> bool:
+        """Return whether it is kept, and still true, that nothing is there: to say so costs no more than a hit."""
+        before = self._tier.peek(_key(scope)) if self._tier is not None else None
+        if self._tier is None or before is None or before.absence is None:
+            return False
+        is_judged = self.takes(scope) and self._catalogue.known() is not None
+        return is_judged and self._tier.get(_key(scope), time.monotonic())[1] == "fresh"
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request for which there was no hit."""
         route = route_of(scope["path"])

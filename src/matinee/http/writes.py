@@ -6,6 +6,7 @@ A write is acknowledged after its commit; the next GET shows it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from litestar.params import FromPath
 from matinee.domain.ids import MAX_ID, parse_ref
 from matinee.domain.movie import MovieDocument, parse_content, whole_numbers
 from matinee.domain.representation import encode_body, etag
-from matinee.errors import Fault, InvalidBody
+from matinee.errors import Fault, InvalidBody, Overloaded
 from matinee.http.access import writer_for
 from matinee.http.answers import Answer, Headers, base_url, validators
 from matinee.http.operations import DOOMED_MOVIE_ID, IDEMPOTENCY_KEY, IF_MATCH, MOVIE_ID, operation
@@ -32,8 +33,18 @@ T = TypeVar("T")
 
 
 async def in_write_thread(runtime: Runtime, write: Callable[[], T]) -> T:
-    """Run a write in the write path's thread. A client who hangs up does not stop it: it is whole or not at all."""
-    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(runtime.writes, write))
+    """Run a write in the write path's thread. A client who hangs up does not stop it: it is whole or not at all.
+
+    Raises: Overloaded when its turn comes after its deadline; nothing is written then.
+    """
+    ends_s = time.monotonic() + runtime.config.write_timeout_ms / 1000
+
+    def in_turn() -> T:
+        if time.monotonic() > ends_s:
+            raise Overloaded("Other writes took too long before this one, which was not begun; try again in a second.")
+        return write()
+
+    return await asyncio.shield(asyncio.get_running_loop().run_in_executor(runtime.writes, in_turn))
 
 
 @post(

@@ -32,6 +32,7 @@ from granian.server.mp import MPServer
 
 from matinee.errors import PortTaken
 
+_COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCH_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 30  # a worker that has not finished its requests by then is killed
 MAX_HEADER_BYTES = 64 * 1024
@@ -55,6 +56,15 @@ class DrainingServer(MPServer):
 
     drain_file: Path
     drain_s: int
+
+    def _respawn_workers(self, workers: list[int], *args: Any, **kwargs: Any) -> None:
+        """Start other workers in the place of some; what the old ones showed of themselves alone is not shown any more."""
+        if _COUNTS_VARIABLE in os.environ:
+            from prometheus_client.multiprocess import mark_process_dead  # reads the variable when it is imported
+
+            for worker in workers:
+                mark_process_dead(self.wrks[worker].inner.pid)  # type: ignore[no-untyped-call]
+        super()._respawn_workers(workers, *args, **kwargs)
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
         """Say "not ready", wait, then end; a second signal ends at once."""
@@ -121,7 +131,7 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
     os.environ[options.drain_variable] = str(folder / "draining")
     if options.workers > 1:
         # Set before any worker imports the metrics; in one process the counters stay in memory.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+        os.environ[_COUNTS_VARIABLE] = str(folder)
     server = DrainingServer(
         options.target,
         address=options.host.strip("[]"),

@@ -65,6 +65,9 @@ class Followers:
         self._leader_turns, self._leader_waiting = asyncio.Semaphore(rules.leader_reads_at_once), 0
         self.statements = 0
 
+    async def turn(self) -> None:
+        """Begin at once: each server's pool has a line of its own."""
+
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, from a copy that is as fresh as demanded."""
         if not self._watch.settled.is_set():

@@ -29,6 +29,10 @@ class RecordingSource:
         """Return how many statements have been sent."""
         return self._source.statements
 
+    async def turn(self) -> None:
+        """Wait as the other source says."""
+        await self._source.turn()
+
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, and write it down."""
         answered = await self._source.rows(statement, demand)

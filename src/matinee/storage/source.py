@@ -31,6 +31,9 @@ class Source(Protocol):
     def statements(self) -> int:
         """Return how many statements have been sent."""
 
+    async def turn(self) -> None:
+        """Return when the next request may begin to read; what has begun is not held up again. Raises: NoReaderAvailable."""
+
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, from a copy that is as fresh as demanded.
 

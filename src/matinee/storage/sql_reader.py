@@ -193,6 +193,8 @@ class SqlReader:
     async def _run(self, statement: Statement | None) -> list[Any]:
         if statement is None:
             return []
+        if self.as_of is None:
+            await self._source.turn()
         with STATEMENT_S.labels(statement.name).time():
             rows, as_of = await self._source.rows(statement, self._demand)
         self.as_of = as_of if self.as_of is None else self.as_of.joined(as_of)

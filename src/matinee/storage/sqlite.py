@@ -2,6 +2,7 @@
 
 Called by runtime. It never writes: the file is opened read-only, so a mistake here cannot.
 A statement runs on the event loop: a primary-key lookup takes ten microseconds, a hand-over to a thread six times that.
+Reads that take long take turns with the loop (turns.py), so that many of them hold up nobody else.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement, named_queries
 from matinee.storage.sql_reader import SqlReader
+from matinee.storage.turns import Turns
 
 _OPS_BETWEEN_CLOCKS = 20_000  # virtual machine steps, about a millisecond
 _NO_VALUES: dict[str, Any] = {}
@@ -34,6 +36,7 @@ class SqliteFile:
     def __init__(self, path: Path, *, timeout_ms: int = 1_000) -> None:
         self._path = path
         self._timeout_s = timeout_ms / 1000
+        self._turns = Turns(self._timeout_s)
         self._deadline_s = self._next_look_s = 0.0
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
@@ -47,13 +50,20 @@ class SqliteFile:
         self._as_of = AsOf()
         self.statements = 0
 
+    async def turn(self) -> None:
+        """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable when that takes too long."""
+        if self._turns.are_over:
+            await self._turns.wait()
+
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement. The file is the leader itself, so what it does not hold has not happened yet."""
         as_of = self._now()
         if demand.min_position > as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {as_of.position}, not yet {demand.min_position}.")
         self.statements += 1
-        return Answered(self._execute(statement.text, statement.values), as_of)
+        rows = self._execute(statement.text, statement.values)
+        self._turns.used(time.monotonic() - self._seen_s)
+        return Answered(rows, as_of)
 
     async def latest_position(self) -> int:
         """Return the position of the file, which is the leader."""
@@ -134,6 +144,7 @@ class SqliteFile:
             rows = (self._cursor or self._connect()).execute(text, values).fetchall()
         except sqlite3.Error as error:
             self._connection = self._cursor = None
+            self._turns.used(time.monotonic() - now_s)
             raise _unreadable(error) from error
         self._seen_s = now_s
         return rows
