@@ -21,7 +21,7 @@ from tests.cluster.children import alive, children
 from tests.processes import environment, eventually, matinee
 
 # What a node is made with stays with it: the commands after this one are the real ones.
-_UP_WITHOUT_FSYNC = """
+UP_WITHOUT_FSYNC = """
 from matinee.cli import main
 from matinee.ops import postgres
 postgres.SETTINGS.update(postgres.FOR_TESTS)
@@ -114,7 +114,7 @@ def folder() -> Iterator[Path]:
 def made() -> Iterator[Path]:
     """Return the data folder of a cluster with two followers, which all tests here share."""
     with folder() as home:
-        up = changed_up(home, _UP_WITHOUT_FSYNC, "--followers", "2", "--no-sample")
+        up = changed_up(home, UP_WITHOUT_FSYNC, "--followers", "2", "--no-sample")
         assert up.returncode == 0, up.stderr
         yield home
 
@@ -255,9 +255,9 @@ def test_the_role_of_the_readers_cannot_write_even_on_the_leader(home: Path) -> 
 
 
 def test_a_follower_that_is_added_later_is_read_from_too(open_folder: Path) -> None:
-    alone = changed_up(open_folder, _UP_WITHOUT_FSYNC, "--followers", "0", "--no-sample")
+    alone = changed_up(open_folder, UP_WITHOUT_FSYNC, "--followers", "0", "--no-sample")
 
-    grown = changed_up(open_folder, _UP_WITHOUT_FSYNC, "--followers", "1", "--no-sample")
+    grown = changed_up(open_folder, UP_WITHOUT_FSYNC, "--followers", "1", "--no-sample")
 
     assert (alone.returncode, grown.returncode) == (0, 0)
     assert "server-1 is started anew, to know of every follower." in grown.stderr
