@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from matinee.cli.output import tell
@@ -60,17 +62,32 @@ def raise_up(cluster: Cluster, config: Config, wanted: Wanted) -> None:
         tell("The cluster is up already.")
         return
     _wake(cluster)
-    if cluster.shape.high_availability:
-        raise_members(cluster, followers + 1, lambda: _fill(cluster, config, sample=wanted.sample))
-    else:
-        _start_engines(cluster, "redis")
-        _fill(cluster, config, sample=wanted.sample)
-        while len(cluster.followers) < followers:
-            tell(f"Making follower-{len(cluster.followers) + 1} ...")
-            cluster.add_follower()
-    _serve(cluster, servers, None if has_balancer else wanted.port)
-    _start_engines(cluster, "balancer")
+    with _loading(cluster, config) as begin_to_load:
+
+        def fill() -> None:
+            _fill(cluster, config)
+            if wanted.sample and (cluster.sample_is_loading or cluster.is_empty()):
+                begin_to_load()
+
+        if cluster.shape.high_availability:
+            raise_members(cluster, followers + 1, fill)
+        else:
+            _raise_followers(cluster, followers, fill)
+        _serve(cluster, servers, None if has_balancer else wanted.port)
+        _start_engines(cluster, "balancer")
     _wait_until_all_is_seen(cluster)
+
+
+def _raise_followers(cluster: Cluster, count: int, fill: Callable[[], object]) -> None:
+    _start_engines(cluster, "redis")
+    if not cluster.databases:
+        tell("Making the leader ...")
+        cluster.add_leader()
+        cluster.render()
+    fill()
+    while len(cluster.followers) < count:
+        tell(f"Making follower-{len(cluster.followers) + 1} ...")
+        cluster.add_follower()
 
 
 def _choose_shape(cluster: Cluster, config: Config, wanted: Wanted) -> None:
@@ -206,31 +223,38 @@ def _start(cluster: Cluster, node: Node) -> None:
     cluster.start(node)
 
 
-def _fill(cluster: Cluster, config: Config, *, sample: bool) -> None:
-    """Make the leader if there is none; bring its schema up to date, and load the sample into an empty catalogue."""
-    if not cluster.databases:
-        tell("Making the leader ...")
-        cluster.add_leader()
-        cluster.render()
+def _fill(cluster: Cluster, config: Config) -> None:
+    """Bring the leader's schema up to date, and make an admin of a new catalogue."""
     # What it prints is about passwords that are given in the next line.
     _matinee(cluster, config, "migrate")
     cluster.set_passwords()
     cluster.count_statements()
-    if sample and (cluster.sample_is_loading or cluster.is_empty()):
-        _load_sample(cluster, config)
     if not cluster.servers:
         made = _matinee(cluster, config, "user", "create-admin", "--if-missing").strip()
         if made:
             tell(f"Admin made. Sign in once with name `admin` and password `{made}`; you then choose your own.")
 
 
-def _load_sample(cluster: Cluster, config: Config) -> None:
-    tell("Loading the sample catalogue (half a minute) ...")
-    cluster.sample_is_loading = True  # whoever breaks it off here finishes it with the next `up`
-    cluster.save()
-    _matinee(cluster, config, "sample")
-    cluster.sample_is_loading = False
-    cluster.save()
+@contextmanager
+def _loading(cluster: Cluster, config: Config) -> Iterator[Callable[[], None]]:
+    """Yield what begins to load the sample beside all else that is done in the block; its end waits until it is loaded."""
+    executor = ThreadPoolExecutor(1)
+    begun: list[Future[str]] = []
+
+    def begin() -> None:
+        tell("Loading the sample catalogue (half a minute) ...")
+        cluster.sample_is_loading = True  # whoever breaks it off here finishes it with the next `up`
+        cluster.save()
+        begun.append(executor.submit(_matinee, cluster, config, "sample"))
+
+    try:
+        yield begin
+        for loading in begun:
+            loading.result()
+            cluster.sample_is_loading = False
+            cluster.save()
+    finally:
+        executor.shutdown(wait=False)  # where something else failed, the leader is ended next, which ends it too
 
 
 def _serve(cluster: Cluster, count: int, port: int | None) -> None:
