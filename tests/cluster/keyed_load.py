@@ -20,7 +20,7 @@ from tests.cluster.load import CLIENT_DEADLINE_S, READS_A_SECOND, Load, Seen
 WRITES_A_SECOND = 5
 RESOLVED_WITHIN_S = 60.0
 _SENT_AGAIN_AFTER_S = 0.25
-_LISTS = 100  # pages of as many sizes: too many to be answered from what was kept a moment ago
+_YEARS = 80  # as many different pages: too many to be answered from what was kept a moment ago
 _MAY_BE_THERE = "the write may be there"
 
 Outcome = Literal["invoke", "ok", "fail", "unknown"]
@@ -106,7 +106,7 @@ class KeyedLoad(Load):
         if number % 10 == 0 and position:
             await self._ask("own", "GET", f"/v1/movies/{movie_id}", f"Matinee-Min-Position: {position}\r\n", shown=position)
         elif number % 3 == 1:
-            await self._ask("read", "GET", f"/v1/movies?genre=drama&sort=-added&limit={number % _LISTS + 1}")
+            await self._ask("read", "GET", f"/v1/movies?genre=drama&sort=-added&limit=10&year_from={1920 + number % _YEARS}")
         else:
             await self._ask("read", "GET", f"/v1/movies/{number * 7_919 % self.movies + 1}")
 

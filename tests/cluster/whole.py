@@ -33,7 +33,7 @@ from tests.processes import eventually, matinee
 MOVIES = 2_000
 SERVERS = 3
 # So few bytes that a server keeps some of the movies, and asks for the others: both ways are under load.
-_LOCAL_CACHE_BYTES = 500_000
+_SETTINGS = {"MATINEE_LOCAL_CACHE_BYTES": "500000"}
 _WELL_WITHIN_S = 60.0
 _CALM_READS = 300
 
@@ -81,7 +81,7 @@ class Whole:
 
     def command(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run `matinee cluster`."""
-        done = matinee(self.home, "cluster", *words)
+        done = matinee(self.home, "cluster", *words, **_SETTINGS)
         assert done.returncode == code, done.stderr
         return done
 
@@ -234,26 +234,19 @@ def made_whole() -> Iterator[Whole]:
     home = Path(tempfile.mkdtemp(prefix="matinee-whole-"))
     home.chmod(0o755)
     try:
-        up = matinee(home, "cluster", "up", "--ha", "--servers", str(SERVERS), "--followers", "2", "--redis", "--no-sample")
-        assert up.returncode == 0, up.stderr
+        Whole(home, "").command("up", "--ha", "--servers", str(SERVERS), "--followers", "2", "--redis", "--no-sample")
         yield Whole(home, _filled(home))
     finally:
-        if os.environ.get("ROWS_KEEP"):
-            print(f"kept: MATINEE_HOME={home}")
-        else:
-            matinee(home, "cluster", "down", "--delete")
-            shutil.rmtree(home, ignore_errors=True)
+        matinee(home, "cluster", "down", "--delete")
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _filled(home: Path) -> str:
     """Import the catalogue through the leader; return the key of whoever writes."""
-    cluster = Whole(home, "").cluster()
-    url = {"DATABASE_URL": cluster.owner_url()}
+    url = {"DATABASE_URL": Whole(home, "").cluster().owner_url()}
     films = b"".join(b'{"title": "Film %d", "year": %d, "genres": ["Drama"]}\n' % (n, 1920 + n % 80) for n in range(MOVIES))
     imported = matinee(home, "import", "ndjson", "-", stdin=films, **url)
     assert imported.returncode == 0, imported.stderr
     key = matinee(home, "key", "create", "--name", "load", "--scope", "write", **url)
     assert key.returncode == 0, key.stderr
-    restarted = matinee(home, "cluster", "rolling-restart", "--set", f"MATINEE_LOCAL_CACHE_BYTES={_LOCAL_CACHE_BYTES}")
-    assert restarted.returncode == 0, restarted.stderr
     return key.stdout.strip()
