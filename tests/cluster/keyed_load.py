@@ -49,6 +49,7 @@ class KeyedLoad(Load):
     """Reads on a clock, and writes on another one that are followed to their end."""
 
     writes: list[Write] = field(default_factory=list)
+    without_retry_after: list[Seen] = field(default_factory=list)  # the refusals that do not say when to come again
     began_s: float = 0.0
     ended_s: float = 0.0
     ends_within_s: float = RESOLVED_WITHIN_S + 2 * CLIENT_DEADLINE_S
@@ -90,6 +91,8 @@ class KeyedLoad(Load):
         while write.outcome == "invoke" or (write.outcome == "unknown" and time.monotonic() < give_up_s):
             seen, told, answer = await self._ask("write", "POST", "/v1/movies", headers, body)
             write.attempts.append(seen)
+            if seen.status == 503 and "retry-after" not in told:
+                self.without_retry_after.append(seen)
             write.ended_s = seen.began_s + seen.took_s
             if seen.status in {200, 201}:
                 write.outcome, write.position, write.movie_id = "ok", seen.position, json.loads(answer)["id"]

@@ -16,7 +16,9 @@ from pathlib import Path
 _TABLE = "matinee_rows"
 _ESTABLISHED = "01"
 # nft looks for groups of processes below /sys/fs/cgroup, whatever is mounted there.
-_SEES_GROUPS = "mountpoint -q /sys/fs/cgroup && grep -q ' /sys/fs/cgroup cgroup2 ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup"
+_SEES_GROUPS = (
+    "mountpoint -q /sys/fs/cgroup && grep -q ' /sys/fs/cgroup cgroup2 ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup"
+)
 
 
 def is_possible() -> bool:
@@ -58,9 +60,8 @@ def _listed(ports: Iterable[int]) -> str:
 
 @contextmanager
 def _rules(rules: Iterable[str]) -> Iterator[None]:
-    lines = ["type filter hook output priority 0;", *rules]
-    chain = "\n".join(lines)
-    _nft(f"table inet {_TABLE} {{ chain out {{ {chain} }} }}")
+    chain = "\n".join(["type filter hook output priority 0;", *rules])
+    _nft(f"table inet {_TABLE} {{\nchain out {{\n{chain}\n}}\n}}\n")
     try:
         yield
     finally:
@@ -117,6 +118,6 @@ def _sockets(pid: int) -> Iterator[str]:
     with contextlib.suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                name = os.readlink(descriptor)
+                name = str(descriptor.readlink())
                 if name.startswith("socket:["):
                     yield name[len("socket:[") : -1]

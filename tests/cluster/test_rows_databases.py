@@ -117,7 +117,9 @@ def test_the_leader_is_cut_off_from_etcd_and_the_other_nodes(whole: Whole) -> No
     with whole.row("partition of the leader from etcd and the followers", _NODE_LOST) as load:
         leader, others = whole.leader(), whole.cluster().followers
         etcds = {node.port for node in whole.cluster().engines if node.role == "etcd"}
-        with partition.apart(pids(leader), ports(leader), {pid for node in others for pid in pids(node)}, etcds.union(*map(ports, others))):
+        with partition.apart(
+            pids(leader), ports(leader), {pid for node in others for pid in pids(node)}, etcds.union(*map(ports, others))
+        ):
             another_leads(whole, leader)
             written_again(load)
 

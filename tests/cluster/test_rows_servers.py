@@ -9,6 +9,7 @@ import pytest
 
 from matinee.ops import balancing
 from tests import postgres
+from tests.cluster.slow_clients import slow_clients
 from tests.cluster.whole import SERVERS, Bounds, Whole, for_a_while
 from tests.processes import eventually
 
@@ -18,6 +19,11 @@ pytestmark = [
     pytest.mark.xdist_group("whole"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: a whole cluster has no SQLite"),
 ]
+
+
+def test_nothing_happens(whole: Whole) -> None:
+    with whole.row("nothing", Bounds(interrupted_writes=0)) as load:
+        for_a_while(load, 10 * 300)
 
 
 @pytest.mark.smoke
@@ -103,3 +109,11 @@ def test_redis_is_emptied(whole: Whole) -> None:
         for _ in range(3):
             assert whole.engine("redis").say(b"FLUSHALL\r\n") == b"+OK\r\n"
             for_a_while(load)
+
+
+def test_five_hundred_clients_send_their_heads_byte_by_byte(whole: Whole) -> None:
+    with whole.row("500 slow clients", Bounds(interrupted_writes=0)) as load, slow_clients(whole.url(), 500) as answered:
+        for_a_while(load, 12 * 300)
+
+    assert set(answered) == {"408"}
+    assert answered["408"] >= 500

@@ -218,6 +218,7 @@ def assert_holds(load: KeyedLoad, figures: Figures, log: dict[str, list[Any]], b
     assert lost_writes(load, log) == []
     assert refused_but_there(load, log) == []
     assert keyed_load.odd_answers(load) == []
+    assert load.without_retry_after == []
     assert keyed_load.unresolved_writes(load) == []
     assert keyed_load.hung_writes(load)[bounds.hung_writes :] == []
     if bounds.interrupted_writes is not None:
