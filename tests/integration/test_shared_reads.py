@@ -145,6 +145,15 @@ def test_a_lease_whose_holder_died_costs_a_moment_and_no_answer(two: tuple[Clien
     assert statements(one, "/v1/movies/1") == (1, other.get("/v1/movies/1").content)
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_who_has_loaded_gives_the_lease_back(two: tuple[Client, Client], tier: MemoryTier, path: str) -> None:
+    one, _ = two
+
+    one.get(path)
+
+    assert [key for key in tier._entries if key.startswith("l:")] == []
+
+
 def value_of(client: Client, tier: MemoryTier, key: str) -> Any:
     """Have a movie shared, and return its value."""
     tier.delete([key, f"l:{key}"])
