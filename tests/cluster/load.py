@@ -111,7 +111,9 @@ class Load:
                 status, told, answer = await wire.ask(method, path, headers, body)
                 position = int(told.get("matinee-position", 0))
                 staleness_s = float(told.get("matinee-staleness", "0").partition(";")[0])
-                if len(self._idle) < _CONNECTIONS:
+                if told.get("connection") == "close":
+                    wire.close()
+                elif len(self._idle) < _CONNECTIONS:
                     self._idle.append(wire)
         except (OSError, TimeoutError, EOFError) as error:
             answer = repr(error).encode()
