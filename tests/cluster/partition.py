@@ -1,4 +1,4 @@
-"""Networks that lose packets between some of the processes on this machine, by nftables. Only root may, where nft is installed.
+"""Networks that lose or divert packets between processes of this machine, by nftables. Only root may, where nft is installed.
 
 Used by test_rows_databases.py. Nothing but the connections that are named is touched, and no rule is left.
 """
@@ -38,6 +38,14 @@ def one_way(port: int) -> Iterator[None]:
 
 
 @contextmanager
+def diverted(port: int, other_port: int, mark: int) -> Iterator[None]:
+    """Lead this user's new connections to a port to another one, but for those that carry a mark."""
+    chosen = f"tcp dport {port} meta skuid {os.getuid()} meta mark != {mark}"
+    with _rules([f"{chosen} redirect to :{other_port}"], "type nat hook output priority -100;"):
+        yield
+
+
+@contextmanager
 def apart(near: Collection[int], near_ports: Iterable[int], far: Collection[int], far_ports: Iterable[int]) -> Iterator[None]:
     """Lose what the processes of one side send to ports of the other side, both ways; all others reach both sides."""
     near_ports, far_ports = set(near_ports), set(far_ports)
@@ -59,8 +67,8 @@ def _listed(ports: Iterable[int]) -> str:
 
 
 @contextmanager
-def _rules(rules: Iterable[str]) -> Iterator[None]:
-    chain = "\n".join(["type filter hook output priority 0;", *rules])
+def _rules(rules: Iterable[str], hook: str = "type filter hook output priority 0;") -> Iterator[None]:
+    chain = "\n".join([hook, *rules])
     _nft(f"table inet {_TABLE} {{\nchain out {{\n{chain}\n}}\n}}\n")
     try:
         yield

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from matinee.ops.cluster import DatabaseNode
@@ -14,6 +15,7 @@ from matinee.ops.engines import EngineNode
 from matinee.ops.processes import family_of
 from tests import postgres
 from tests.cluster import partition
+from tests.cluster.relay import start_relay
 from tests.cluster.whole import Bounds, Whole, for_a_while, patroni, written_again
 from tests.processes import eventually
 
@@ -71,6 +73,20 @@ def test_what_is_sent_to_a_follower_is_lost(whole: Whole) -> None:
         threading.Event().wait(8.0)
 
 
+def test_a_follower_answers_late(whole: Whole) -> None:
+    if not partition.is_possible():
+        pytest.skip("this process may not divert packets: it is not root, or nft is not installed")
+    follower, mark = whole.follower(), 77
+    with (
+        whole.row("a follower that answers 200 ms late, 8 s", _FOLLOWER_LOST),
+        start_relay(follower.port, 0.2, mark) as relay,
+        partition.diverted(follower.port, relay.port, mark),
+    ):
+        with psycopg.connect(follower.postgres.url(), autocommit=True) as session:  # what was there before goes straight
+            session.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'matinee-%'")
+        threading.Event().wait(8.0)
+
+
 @pytest.mark.smoke
 def test_the_leaders_postgresql_is_killed(whole: Whole) -> None:
     with whole.row("kill -9 of the leader's PostgreSQL", _POSTGRES_LOST) as load:
@@ -117,9 +133,8 @@ def test_the_leader_is_cut_off_from_etcd_and_the_other_nodes(whole: Whole) -> No
     with whole.row("partition of the leader from etcd and the followers", _NODE_LOST) as load:
         leader, others = whole.leader(), whole.cluster().followers
         etcds = {node.port for node in whole.cluster().engines if node.role == "etcd"}
-        with partition.apart(
-            pids(leader), ports(leader), {pid for node in others for pid in pids(node)}, etcds.union(*map(ports, others))
-        ):
+        far, far_ports = set().union(*map(pids, others)), etcds.union(*map(ports, others))
+        with partition.apart(pids(leader), ports(leader), far, far_ports):
             another_leads(whole, leader)
             written_again(load)
 

@@ -52,9 +52,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a row's history came to."""
+    """What a row's history came to, and its bounds."""
 
     row: str
+    bounds: Bounds
     reads: int
     failed_reads: int
     slowest_read_s: float
@@ -149,9 +150,9 @@ class Whole:
             self.is_well()
             for_a_while(load, _CALM_READS)
         log = self.log()
-        figures = figures_of(name, load, log)
+        figures = figures_of(name, bounds, load, log)
         note(figures)
-        assert_holds(load, figures, log, bounds)
+        assert_holds(load, figures, log)
 
 
 def patroni(node: DatabaseNode) -> PatroniNode:
@@ -184,11 +185,12 @@ def refused_but_there(load: KeyedLoad, log: dict[str, list[Any]]) -> list[Write]
     return [item for item in load.writes if item.outcome == "fail" and item.title in titles]
 
 
-def figures_of(name: str, load: KeyedLoad, log: dict[str, list[Any]]) -> Figures:
+def figures_of(name: str, bounds: Bounds, load: KeyedLoad, log: dict[str, list[Any]]) -> Figures:
     """Return what a history came to."""
     reads = [item for item in load.history if item.kind != "write"]
     return Figures(
         row=name,
+        bounds=bounds,
         reads=len(reads),
         failed_reads=len(loads.failed_reads(load)),
         slowest_read_s=round(max(item.took_s for item in reads), 3),
@@ -210,8 +212,9 @@ def note(figures: Figures) -> None:
             file.write(line + "\n")
 
 
-def assert_holds(load: KeyedLoad, figures: Figures, log: dict[str, list[Any]], bounds: Bounds) -> None:
+def assert_holds(load: KeyedLoad, figures: Figures, log: dict[str, list[Any]]) -> None:
     """Check the history of a row."""
+    bounds = figures.bounds
     assert loads.failed_reads(load) == []
     assert loads.reads_behind_a_shown_position(load) == []
     assert loads.stale_reads(load, bounds.staleness_s) == []
