@@ -21,7 +21,7 @@ WRITES_A_SECOND = 5
 RESOLVED_WITHIN_S = 60.0
 _SENT_AGAIN_AFTER_S = 0.25
 _YEARS = 80  # as many different pages: too many to be answered from what was kept a moment ago
-_MAY_BE_THERE = "the write may be there"
+_MAY_BE_THERE = b"the write may be there"
 
 Outcome = Literal["invoke", "ok", "fail", "unknown"]
 
@@ -97,7 +97,7 @@ class KeyedLoad(Load):
             if seen.status in {200, 201}:
                 write.outcome, write.position, write.movie_id = "ok", seen.position, json.loads(answer)["id"]
                 self._newest = max(self._newest, (write.position, write.movie_id))
-            elif seen.status in {0, 502, 504} or _MAY_BE_THERE in seen.detail:
+            elif seen.status in {0, 502, 504} or _MAY_BE_THERE in answer:
                 write.outcome, write.was_unknown = "unknown", True
             elif not write.was_unknown:
                 write.outcome = "fail"
