@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from matinee.ops.processes import family_of
 from tests import postgres
 from tests.cluster import partition
 from tests.cluster.relay import start_relay
-from tests.cluster.whole import Bounds, Whole, for_a_while, patroni, written_again
+from tests.cluster.whole import DISK_OF, Bounds, Whole, for_a_while, patroni, written_again
 from tests.processes import eventually
 
 pytestmark = [
@@ -148,6 +149,30 @@ def pids(node: DatabaseNode) -> set[int]:
 def ports(node: DatabaseNode) -> set[int]:
     """Return the ports of a node."""
     return {node.port, patroni(node).rest_port}
+
+
+def test_the_leaders_disk_is_full(whole: Whole) -> None:
+    if whole.disk is None:
+        pytest.skip("this process may not mount the small disk that is to be filled")
+    if whole.leader().name != DISK_OF:
+        whole.heal()
+        whole.command("switchover", DISK_OF)
+    with whole.row("full disk of the leader", _NODE_LOST) as load:
+        leader = whole.leader()
+        whole.disk.fill()
+        try:
+            end_segments_of_the_log(leader)
+            another_leads(whole, leader)
+            written_again(load)
+        finally:
+            whole.disk.free()
+
+
+def end_segments_of_the_log(leader: DatabaseNode) -> None:
+    """Let the leader begin one segment of its log after another, until it has no room for the next one, which ends it."""
+    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(leader.postgres.url(), autocommit=True) as session:
+        for _ in range(200):
+            session.execute("SELECT pg_logical_emit_message(false, 'tests', ''), pg_switch_wal()")
 
 
 @pytest.mark.smoke

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,20 @@ from matinee.ops import balancing, cluster_file
 from matinee.ops.cluster import Cluster, DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
+from matinee.ops.postgres import server_user
 from matinee.ops.service import ServerNode
 from tests.cluster import keyed_load
 from tests.cluster import load as loads
 from tests.cluster.keyed_load import KeyedLoad, Write
+from tests.cluster.small_disk import SmallDisk, small_disk
 from tests.processes import eventually, matinee
 
 MOVIES = 2_000
 SERVERS = 3
 # So few bytes that a server keeps some of the movies, and asks for the others: both ways are under load.
 _SETTINGS = {"MATINEE_LOCAL_CACHE_BYTES": "500000"}
+DISK_OF = "database-3"  # it has a small disk of its own, which can be filled
+_DISK_SIZE = "1g"  # it keeps the log for a follower that is away
 _WELL_WITHIN_S = 60.0
 _CALM_READS = 300
 
@@ -68,10 +72,10 @@ class Figures:
 
 
 class Whole:
-    """The cluster that runs in a data folder, and the key of whoever writes."""
+    """The cluster that runs in a data folder, the key of whoever writes, and the disk that can be filled, if there is one."""
 
-    def __init__(self, home: Path, key: str) -> None:
-        self.home, self.key = home, key
+    def __init__(self, home: Path, key: str = "", disk: SmallDisk | None = None) -> None:
+        self.home, self.key, self.disk = home, key, disk
 
     def cluster(self) -> Cluster:
         """Return the cluster as it is now."""
@@ -237,17 +241,20 @@ def made_whole() -> Iterator[Whole]:
     # Not under the tests' own folder, which only this user may enter: PostgreSQL runs as another one when this is root.
     home = Path(tempfile.mkdtemp(prefix="matinee-whole-"))
     home.chmod(0o755)
-    try:
-        Whole(home, "").command("up", "--ha", "--servers", str(SERVERS), "--followers", "2", "--redis", "--no-sample")
-        yield Whole(home, _filled(home))
-    finally:
-        matinee(home, "cluster", "down", "--delete")
-        shutil.rmtree(home, ignore_errors=True)
+    folder = home / "cluster"
+    folder.mkdir()
+    folder.chmod(0o711)
+    with ExitStack() as left:
+        left.callback(shutil.rmtree, home, ignore_errors=True)
+        disk = left.enter_context(small_disk(folder / DISK_OF, server_user(), _DISK_SIZE))
+        left.callback(matinee, home, "cluster", "down", "--delete")
+        Whole(home).command("up", "--ha", "--servers", str(SERVERS), "--followers", "2", "--redis", "--no-sample")
+        yield Whole(home, _filled(home), disk)
 
 
 def _filled(home: Path) -> str:
     """Import the catalogue through the leader; return the key of whoever writes."""
-    url = {"DATABASE_URL": Whole(home, "").cluster().owner_url()}
+    url = {"DATABASE_URL": Whole(home).cluster().owner_url()}
     films = b"".join(b'{"title": "Film %d", "year": %d, "genres": ["Drama"]}\n' % (n, 1920 + n % 80) for n in range(MOVIES))
     imported = matinee(home, "import", "ndjson", "-", stdin=films, **url)
     assert imported.returncode == 0, imported.stderr
