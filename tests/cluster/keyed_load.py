@@ -31,6 +31,7 @@ class Write:
     """One movie that a client wants: its key, all its attempts, and what is known of it."""
 
     key: str
+    began_s: float
     attempts: list[Seen] = field(default_factory=list)
     outcome: Outcome = "invoke"
     was_unknown: bool = False
@@ -59,6 +60,10 @@ class KeyedLoad(Load):
         """Return the writes that are known to be done."""
         return [item for item in list(self.writes) if item.outcome == "ok"]
 
+    def waiting(self, for_s: float) -> list[Write]:
+        """Return the writes that have waited for so long for an answer to their first attempt."""
+        return [item for item in list(self.writes) if not item.attempts and time.monotonic() - item.began_s > for_s]
+
     async def _run(self) -> None:
         self._idle = []
         self._pending: set[asyncio.Task[None]] = set()
@@ -83,7 +88,7 @@ class KeyedLoad(Load):
         task.add_done_callback(self._pending.discard)
 
     async def _write(self, number: int) -> None:
-        write = Write(f"{number}-{uuid.uuid4().hex}")
+        write = Write(f"{number}-{uuid.uuid4().hex}", time.monotonic())
         self.writes.append(write)
         body = json.dumps({"title": write.title, "year": 2000 + number % 20, "genres": ["Drama"]}).encode()
         headers = f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\nIdempotency-Key: {write.key}\r\n"
