@@ -125,13 +125,10 @@ class Loads:
         found = await ask()
         if found is not None:
             return found
-        lease = f"l:{key}"
-        if await self._shared.lease(lease, _LEASE_MS):
-            try:
-                return await load()
-            finally:
-                # The next change makes it old: whoever wants it after that is not to wait for a holder who has finished.
-                self._shared.delete([lease])
+        # A lease for each position: whoever wants the value after the next change is not to wait for a holder who has finished.
+        # It is not given back: one who has just missed the value would get it, and load the value a second time.
+        if await self._shared.lease(f"l:{key}:{self._reader.log.position}", _LEASE_MS):
+            return await load()
         for wait_s in _WAITS_S:
             await asyncio.sleep(wait_s)
             found = await ask()
