@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
@@ -22,12 +23,14 @@ from matinee.domain.freshness import ANY
 from matinee.domain.popularity import Window
 from matinee.read.catalogue import Catalogue
 from matinee.read.loading import Loads
+from matinee.storage.leader_state import due
 from matinee.storage.reader import Reader
 from matinee.storage.source import Source
 
 if TYPE_CHECKING:
     from matinee.cache.counting import Counting
 
+T = TypeVar("T")
 _PUBLISH_EVERY_S = 1.0  # metrics of other workers are read from their files
 
 
@@ -82,11 +85,32 @@ class Runtime:
         await self.catalogue.close()
 
 
+class WriteThread(ThreadPoolExecutor):
+    """The thread that writes for a process, one write after another. The time in line counts as time of the write.
+
+    Else who waits behind a write that the leader holds up would wait for the time-outs of both, one after another.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(max_workers=1, thread_name_prefix="matinee-write")
+        self._timeout_s = timeout_s
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **named: Any) -> Future[T]:
+        """Let a write be done in its turn."""
+        at_s = time.monotonic() + self._timeout_s
+
+        def in_time() -> T:
+            with due(at_s):
+                return function(*args, **named)
+
+        return super().submit(in_time)
+
+
 def build(config: Config, source: Source | None = None) -> Runtime:
     """Return this process's parts; nothing is opened before the first read. Another source than the settings' may be given."""
     signer = CursorSigner(config.secret_key or "unsigned")
     # One thread: SQLite takes one writer at a time anyway, and waiting in line here costs nobody a connection.
-    writes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="matinee-write")
+    writes = WriteThread(config.write_timeout_ms / 1000)
     of_settings = reader(config, source)
     shared = shared_tier(config.redis_url, config.memcached_url, config.shared_cache_deadline_ms / 1000)
     popularity = _popularity(config, shared, of_settings, writes)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 READS_A_SECOND = 300
 WRITES_A_SECOND = 2
-_CLIENT_DEADLINE_S = 8.0
+CLIENT_DEADLINE_S = 8.0
 _CONNECTIONS = 64
 
 
@@ -43,6 +43,7 @@ class Load:
     key: str
     movies: int
     history: list[Seen] = field(default_factory=list)
+    ends_within_s: float = 30.0
     _stop: threading.Event = field(default_factory=threading.Event)
     _newest: tuple[int, int] = (0, 0)  # the last acknowledged write: position and movie
 
@@ -53,7 +54,7 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(self.ends_within_s)
 
     def seen(self, kind: str, since_s: float = 0.0) -> list[Seen]:
         """Return what was answered to one kind of request."""
@@ -83,7 +84,7 @@ class Load:
             pause = asyncio.create_task(asyncio.sleep(1 / WRITES_A_SECOND))
             body = json.dumps({"title": f"Written {number}", "year": 2000 + number % 20, "genres": ["Drama"]}).encode()
             headers = f"Authorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"
-            seen, answer = await self._ask("write", "POST", "/v1/movies", headers, body)
+            seen, _, answer = await self._ask("write", "POST", "/v1/movies", headers, body)
             if seen.status == 201:
                 self._newest = seen.position, json.loads(answer)["id"]
             await pause
@@ -99,24 +100,29 @@ class Load:
 
     async def _ask(
         self, kind: str, method: str, path: str, headers: str = "", body: bytes = b"", shown: int = 0
-    ) -> tuple[Seen, bytes]:
+    ) -> tuple[Seen, dict[str, str], bytes]:
         began_s, status, position, staleness_s, answer = time.monotonic(), 0, 0, 0.0, b""
+        wire, told = None, dict[str, str]()
         try:
-            async with asyncio.timeout(_CLIENT_DEADLINE_S):
+            async with asyncio.timeout(CLIENT_DEADLINE_S):
                 # The server ends a connection that was not used for half a minute; that is no read that fails.
                 self._idle = [kept for kept in self._idle if kept.is_open]
                 wire = self._idle.pop() if self._idle else await Wire.connect(self.url)
                 status, told, answer = await wire.ask(method, path, headers, body)
                 position = int(told.get("matinee-position", 0))
                 staleness_s = float(told.get("matinee-staleness", "0").partition(";")[0])
-                if len(self._idle) < _CONNECTIONS:
+                if told.get("connection") == "close":
+                    wire.close()
+                elif len(self._idle) < _CONNECTIONS:
                     self._idle.append(wire)
         except (OSError, TimeoutError, EOFError) as error:
             answer = repr(error).encode()
+            if wire is not None:
+                wire.close()
         detail = "" if 200 <= status < 300 else answer.decode(errors="replace")[:300]
         seen = Seen(kind, began_s, time.monotonic() - began_s, status, shown, position, staleness_s, detail)
         self.history.append(seen)
-        return seen, answer
+        return seen, told, answer
 
 
 class Wire:

@@ -1,6 +1,6 @@
 """A small disk of its own under a folder, to be filled. It lies in memory, and only root may mount it.
 
-Mounted by test_faults.py under a follower's data.
+Mounted by test_faults.py under a follower's data, and by whole.py under a node of the whole cluster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SIZE = "256m"  # a follower of the tests takes 50 MB, and keeps up to as much again of the log
+_SIZE = "256m"  # a follower of test_faults.py takes 50 MB, and keeps up to as much again of the log
 _AT_ONCE_BYTES = 1024 * 1024
 
 
@@ -35,12 +35,10 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path, user: str | None) -> Iterator[SmallDisk | None]:
+def small_disk(folder: Path, user: str | None, size: str = _SIZE) -> Iterator[SmallDisk | None]:
     """Make a folder of a user's that is a disk of its own; None where this process may not mount one. No mount is left."""
     folder.mkdir()
-    mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder], capture_output=True, check=False
-    )
+    mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
     is_mounted = mounting.returncode == 0
     try:
         folder.chmod(0o700)

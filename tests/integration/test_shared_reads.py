@@ -125,7 +125,7 @@ def test_who_does_not_get_the_lease_waits_for_the_one_who_has_it(two: tuple[Clie
     one, other = two
     value = value_of(one, tier, "m:1")
     tier.delete(["m:1"])
-    other._loop.run_until_complete(tier.lease("l:m:1", 60_000))
+    other._loop.run_until_complete(tier.lease(lease_of(one, "m:1"), 60_000))
 
     async def later() -> None:
         await asyncio.sleep(0.02)
@@ -140,13 +140,36 @@ def test_who_does_not_get_the_lease_waits_for_the_one_who_has_it(two: tuple[Clie
 def test_a_lease_whose_holder_died_costs_a_moment_and_no_answer(two: tuple[Client, Client], tier: MemoryTier) -> None:
     one, other = two
     tier.delete(["m:1"])
-    other._loop.run_until_complete(tier.lease("l:m:1", 60_000))
+    other._loop.run_until_complete(tier.lease(lease_of(one, "m:1"), 60_000))
 
     assert statements(one, "/v1/movies/1") == (1, other.get("/v1/movies/1").content)
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_after_a_change_nobody_waits_for_the_lease_of_before(two: tuple[Client, Client], tier: MemoryTier, path: str) -> None:
+    one, other = two
+    one.get(path)
+    before = leases(tier)
+
+    written = one.write("PATCH", "/v1/movies/1", {"year": 1999}, if_match="*", content_type="application/json")
+    eventually(lambda: log_of(other).position, lambda seen: seen >= int(written.headers["matinee-position"]))
+    other.get(path)
+
+    assert len(leases(tier) - before) == 1
+
+
+def lease_of(client: Client, key: str) -> str:
+    """Return the lease of a key at the position that the services have seen."""
+    return f"l:{key}:{log_of(client).position}"
+
+
+def leases(tier: MemoryTier) -> set[str]:
+    """Return the leases that somebody has got."""
+    return {key for key in tier._entries if key.startswith("l:")}
+
+
 def value_of(client: Client, tier: MemoryTier, key: str) -> Any:
     """Have a movie shared, and return its value."""
-    tier.delete([key, f"l:{key}"])
+    tier.delete([key, lease_of(client, key)])
     client.get("/v1/movies/1")
     return tier._entries[key][0]

@@ -84,13 +84,14 @@ class Loads:
             found = movie_of(opened[1])
             return None if found is None else Loaded(found, opened[0], known)
 
-        loaded = await self._shared_or_leased(key, ask)
-        if loaded is None:
+        async def load() -> Loaded:
             histories = self._reader.log.histories
             loaded = await self._read_soon(movie_id)
             if isinstance(loaded.found, Representation) and self._reader.log.believes(movie_id, loaded.stamp):
                 self._share(key, loaded.stamp, histories, movie_content(loaded.found))
-        return loaded
+            return loaded
+
+        return await self._shared_or_loaded(key, ask, load)
 
     async def _page(self, key: str, read: Callable[[Reader], Awaitable[CardRows]]) -> LoadedRows:
         async def ask() -> LoadedRows | None:
@@ -104,13 +105,14 @@ class Loads:
             cards, after, updated_at_s = parts
             return LoadedRows(CardRows(cards, tuple(after) if after is not None else None, updated_at_s), opened[0], known)
 
-        loaded = await self._shared_or_leased(key, ask)
-        if loaded is None:
+        async def load() -> LoadedRows:
             histories = self._reader.log.histories
             loaded = await self._read_page(read)
             if loaded.stamp is not None and self._reader.log.is_newest(loaded.stamp):
                 self._share(key, loaded.stamp, histories, rows_content(*loaded.rows))
-        return loaded
+            return loaded
+
+        return await self._shared_or_loaded(key, ask, load)
 
     def _open(self, value: bytes | None) -> tuple[int, bytes] | None:
         if self._history_of != self._reader.log.histories:
@@ -118,17 +120,21 @@ class Loads:
             self._begin(self._read_history())
         return None if value is None else unseal(self._reader.log, value)
 
-    async def _shared_or_leased(self, key: str, ask: Callable[[], Awaitable[T | None]]) -> T | None:
-        """Return what the shared tier holds, or gets from who has the lease; None when this process is to read it."""
+    async def _shared_or_loaded(self, key: str, ask: Callable[[], Awaitable[T | None]], load: Callable[[], Awaitable[T]]) -> T:
+        """Return what the shared tier holds, or gets from who has the lease; load it here when nobody else does in time."""
         found = await ask()
-        if found is not None or await self._shared.lease(f"l:{key}", _LEASE_MS):
+        if found is not None:
             return found
+        # A lease for each position: whoever wants the value after the next change is not to wait for a holder who has finished.
+        # It is not given back: one who has just missed the value would get it, and load the value a second time.
+        if await self._shared.lease(f"l:{key}:{self._reader.log.position}", _LEASE_MS):
+            return await load()
         for wait_s in _WAITS_S:
             await asyncio.sleep(wait_s)
             found = await ask()
             if found is not None:
                 return found
-        return None
+        return await load()
 
     def _share(self, key: str, stamp: int, histories: int, content: bytes) -> None:
         """Share what was read at a position, unless the log has begun anew since: that position may be another one there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -20,7 +21,7 @@ from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from matinee.errors import LeaderUnavailable
-from matinee.storage.leader_state import leader
+from matinee.storage.leader_state import due_s, leader
 
 # What Django raises for a leader that is gone, was cut off, or has become a follower (25006, an InternalError).
 LOST = (OperationalError, InterfaceError, InternalError)
@@ -43,12 +44,18 @@ def note_written(position: int) -> None:
 
 @contextmanager
 def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Cut the connection when the leader is found to be away, or after MATINEE_WRITE_TIMEOUT_MS."""
+    """Cut the connection when the leader is found to be away, or after MATINEE_WRITE_TIMEOUT_MS, time in line included.
+
+    Raises: LeaderUnavailable when all the time was spent in line.
+    """
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         yield
         return
+    left_s = settings.WRITE_TIMEOUT_S if (at_s := due_s.get()) is None else at_s - time.monotonic()
+    if left_s <= 0:
+        raise LeaderUnavailable("The leader takes too long for the writes before this one; nothing was written, try again.")
     end_wait = partial(_cut, connection)
-    timer = threading.Timer(settings.WRITE_TIMEOUT_S, end_wait)
+    timer = threading.Timer(left_s, end_wait)
     timer.daemon = True
     timer.start()
     leader.waits(end_wait)

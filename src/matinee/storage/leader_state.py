@@ -7,9 +7,24 @@ sets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _OWN_WRITES_S = 5.0  # so long a process goes to the copies rather than show what was before its own write
+
+# Until when the write of this thread is waited for, by the monotonic clock; None is as long as a write may take.
+due_s: ContextVar[float | None] = ContextVar("due_s", default=None)
+
+
+@contextmanager
+def due(at_s: float) -> Iterator[None]:
+    """Let what is written meanwhile be given up at a moment, because somebody has waited for it before it began."""
+    token = due_s.set(at_s)
+    try:
+        yield
+    finally:
+        due_s.reset(token)
 
 
 class LeaderState:

@@ -36,6 +36,7 @@ _GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
 _BAD_PROBES = 3  # in a row, before one is ejected for them: a busy machine is late now and then
 _LOOK_AGAIN_S = 0.02  # after a failure that is none of time: whoever waits for this server should not wait for our clock
 _LONGEST_PAUSE_S = 2.0
+_LONGEST_LEADER_PAUSE_S = 0.5  # nothing can be written until it is found
 _SAMPLES_A_SECOND = 50  # of the leader, by all processes together
 _COUNT_EVERY = 50  # samples between two looks at how many processes there are
 
@@ -156,9 +157,11 @@ class Watch:
                 is_answering = copy.is_healthy and copy.reads > answered
                 if (bad >= _BAD_PROBES * self._patience(copy, error) and not is_answering) or not copy.is_healthy:
                     copy.eject(str(error))
+                    longest_s = _LONGEST_PAUSE_S
                     if copy is self._leader:
                         leader_state.lost(str(error))
-                    pause_s = min(max(pause_s, 0.05) * 1.5, _LONGEST_PAUSE_S)
+                        longest_s = _LONGEST_LEADER_PAUSE_S
+                    pause_s = min(max(pause_s, 0.05) * 1.5, longest_s)
                 elif not isinstance(error, ServerSilent):
                     pause_s = min(pause_s, _LOOK_AGAIN_S)
             is_sampled = copy is self._leader

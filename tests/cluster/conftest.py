@@ -1,0 +1,22 @@
+"""The whole cluster, once for all its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from matinee.errors import OperatorError
+from matinee.ops import patroni
+from tests.cluster.whole import Whole, made_whole
+
+
+@pytest.fixture(scope="session")
+def whole() -> Iterator[Whole]:
+    """Return the whole cluster: three servers behind HAProxy, PostgreSQL under Patroni, Redis."""
+    try:
+        patroni.program()
+    except OperatorError as error:
+        pytest.skip(str(error))
+    with made_whole() as made:
+        yield made
