@@ -113,6 +113,17 @@ def test_a_deleted_movie_is_gone_at_once_and_a_merged_one_moved(movies: Client) 
     assert (moved.status_code, moved.headers["location"]) == (301, "http://testserver/v1/movies/3")
 
 
+def test_a_process_that_writes_gives_hits_again_long_before_its_next_look_is_due(small_catalogue: Path) -> None:
+    with Client(configuration.load(home=small_catalogue), change_tail_interval_ms=10_000) as movies:
+        eventually(lambda: told(movies.get("/v1/movies/2")), lambda seen: seen == HIT)
+
+        written = movies.write("PATCH", MOVIE, {"title": "Another title"}, if_match="*")
+
+        assert written.status_code == 200, written.text
+        # Between its write and its own log's word of it nothing that is kept is given.
+        eventually(lambda: told(movies.get("/v1/movies/2")), lambda seen: seen == HIT, 5)
+
+
 def test_a_page_is_served_for_a_moment_after_somebody_elses_change_while_it_is_read_anew(movies: Client) -> None:
     path = "/v1/movies?sort=added&limit=1"
     movies.get(path)

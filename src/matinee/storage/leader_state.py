@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _OWN_WRITES_S = 5.0  # so long a process goes to the copies rather than show what was before its own write
+_FRESH_S = 0.2  # so long after a write it is looked for more often than usual
 
 # Until when the write of this thread is waited for, by the monotonic clock; None is as long as a write may take.
 due_s: ContextVar[float | None] = ContextVar("due_s", default=None)
@@ -34,6 +35,7 @@ class LeaderState:
         self.away: str | None = None
         self._written, self._written_s = 0, 0.0
         self._waiting: set[Callable[[], None]] = set()
+        self.when_written: Callable[[], object] = lambda: None  # called in the thread of the write
 
     def lost(self, reason: str) -> None:
         """Note that the leader is away, and end the wait of the writes that are on their way to it."""
@@ -48,6 +50,11 @@ class LeaderState:
     def wrote(self, position: int) -> None:
         """Note a position that this process has written itself."""
         self._written, self._written_s = max(self._written, position), time.monotonic()
+        self.when_written()
+
+    def awaits(self, position: int) -> bool:
+        """Return whether this process has written something after a position, only a moment ago."""
+        return position < self._written and time.monotonic() - self._written_s < _FRESH_S
 
     def forget_writes(self) -> None:
         """Note that the catalogue is another one, or lacks what was written."""

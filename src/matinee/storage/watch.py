@@ -34,6 +34,7 @@ from matinee.storage.staleness import LeaderSamples
 PROBE_TIMEOUT_S = 0.3
 _GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
 _BAD_PROBES = 3  # in a row, before one is ejected for them: a busy machine is late now and then
+_LOOK_FOR_WRITE_S = 0.005  # what this process has just written is on its way to the copies
 _LOOK_AGAIN_S = 0.02  # after a failure that is none of time: whoever waits for this server should not wait for our clock
 _LONGEST_PAUSE_S = 2.0
 _LONGEST_LEADER_PAUSE_S = 0.5  # nothing can be written until it is found
@@ -102,10 +103,13 @@ class Watch:
         self._sample_count = 0
         self.leader_bytes = 0
         self.heard_s = float("-inf")  # when a copy last answered
+        self._is_written = asyncio.Event()
         self.settled = asyncio.Event()  # a copy that is read from has answered, or has had the time for it
 
     def start(self) -> None:
         """Begin to watch."""
+        loop = asyncio.get_running_loop()
+        leader_state.when_written = lambda: None if loop.is_closed() else loop.call_soon_threadsafe(self._hurry)
         self._tasks.append(asyncio.create_task(self._repeat(self._leader, self._sample)))
         for copy in self._followers:
             probe = _Probe(copy.server)
@@ -115,8 +119,29 @@ class Watch:
         """End the watch."""
         for task in self._tasks:
             task.cancel()
+        leader_state.when_written = lambda: None
         await asyncio.gather(*self._tasks, return_exceptions=True)
         leader_state.found()  # nobody looks any longer
+
+    def _hurry(self) -> None:
+        """Wake those who wait for their next look."""
+        self._is_written.set()
+        self._is_written.clear()
+
+    async def _pause(self, copy: Copy, pause_s: float) -> None:
+        """Wait until the next look at a copy; where the log is followed, what this process writes is looked for at once.
+
+        Nothing that is kept is given while its own write is not in the log.
+        """
+        if not copy.is_healthy or (copy is self._leader and self._followers):
+            await asyncio.sleep(pause_s)
+            return
+        if not leader_state.awaits(self._log.position):
+            try:
+                await asyncio.wait_for(self._is_written.wait(), pause_s)
+            except TimeoutError:
+                return
+        await asyncio.sleep(min(pause_s, _LOOK_FOR_WRITE_S))
 
     async def sample_now(self) -> bool:
         """Ask the leader for its position and return whether it answered.
@@ -165,7 +190,7 @@ class Watch:
                 elif not isinstance(error, ServerSilent):
                     pause_s = min(pause_s, _LOOK_AGAIN_S)
             is_sampled = copy is self._leader
-            await asyncio.sleep(max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
+            await self._pause(copy, max(pause_s, self._leader_interval_s) if is_sampled else pause_s)
 
     def _patience(self, copy: Copy, error: ServerFailed) -> int:
         """Return how much longer than others a copy is kept: the last healthy follower is, when it is only silent."""
