@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,7 @@ class PatroniNode(PostgresNode):
             left.end(signal.SIGINT)
 
 
+@cache  # to ask for a version takes a second of the processor
 def program() -> list[str]:
     """Return the command that runs Patroni. Raises: OperatorError when PostgreSQL's user reaches none that is new enough."""
     wished = (shutil.which("patroni"), "/opt/matinee/patroni/bin/patroni", f"{sys.prefix}/patroni/bin/patroni")
