@@ -64,6 +64,7 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(planted: Planted) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        server: ThreadingHTTPServer
         protocol_version = "HTTP/1.1"
         wbufsize, disable_nagle_algorithm = -1, True  # an answer is one packet and does not wait
 
@@ -79,7 +80,7 @@ def _handler(planted: Planted) -> type[BaseHTTPRequestHandler]:
         def answer_seen(self, body: bytes) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             others = planted.asked(headers.get("host", ""))
-            planted.seen.append(Seen(self.server.server_address[1], self.command, self.path, headers))
+            planted.seen.append(Seen(self.server.server_port, self.command, self.path, headers))
             if self.path == "/planted/dies" and not others:
                 self.close_connection = True  # as a server does that is killed in the middle
             elif self.path.startswith("/planted/"):
@@ -103,7 +104,7 @@ def _handler(planted: Planted) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = answer
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815  these are the names that http.server calls
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
