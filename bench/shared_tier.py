@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import re
 import signal
 import statistics
@@ -21,9 +20,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple
 
+from bench import zipf
 from bench.contestants import HOT
 from bench.fleet import Fleet, fleet
 from bench.redis_server import redis_server
@@ -32,7 +32,7 @@ from bench.tables import table
 
 _SERVERS, _FOLLOWERS = 3, 2
 _WITHOUT, _WITH = "without Redis", "with Redis"
-_ZIPF, _DRAWN = 0.9, 300_000
+_DRAWN = 300_000
 _MOST_QUERIES, _MOST_P99 = 0.5, 1.0  # with Redis, of those without
 _COLD_READS_PER_S = 500
 _COLD_FROM_S, _COLD_UNTIL_S = 3, 8  # after the start, in seconds: this stretch is compared with the steady state
@@ -57,7 +57,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended, too
     with fleet(_FOLLOWERS) as made, redis_server(core=options.load_core) as redis_url:
         more = {_WITHOUT: {}, _WITH: {"REDIS_URL": redis_url}}
-        paths = _paths(made.movie_ids)
+        paths = zipf.paths(made.movie_ids, _DRAWN)
         turns = _in_turns(made, paths, more, options)
         cold = {name: _cold_start(made, paths, environ, options) for name, environ in more.items()}
     figures = {"turns": {name: [turn._asdict() for turn in several] for name, several in turns.items()}, "cold": cold}
@@ -76,14 +76,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--load-core", type=int, default=1, help="core that Redis runs on")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args()
-
-
-def _paths(ids: list[int]) -> list[str]:
-    """Return movies as often as they are asked for, in the order of the requests."""
-    chance = random.Random(1)
-    weights = list(accumulate((rank + 1) ** -_ZIPF for rank in range(len(ids))))
-    shuffled = chance.sample(ids, len(ids))
-    return [f"/v1/movies/{movie_id}" for movie_id in chance.choices(shuffled, cum_weights=weights, k=_DRAWN)]
 
 
 @contextmanager

@@ -214,8 +214,8 @@ def test_a_cache_in_front_is_told_how_long_it_may_answer_again_but_not_of_what_i
         away(client, monkeypatch)
         old = client.get("/v1/movies/1").headers["cache-control"]
 
-    assert kept == "public, max-age=0, s-maxage=1, must-revalidate"
-    assert old == "public, max-age=0, must-revalidate"
+    assert kept == "max-age=0, public, s-maxage=1, stale-while-revalidate=1, must-revalidate"
+    assert old == "max-age=0, public, must-revalidate"
 
 
 def test_of_reads_that_need_a_key_no_cache_in_front_may_answer_again(small_catalogue: Path) -> None:
@@ -223,3 +223,10 @@ def test_of_reads_that_need_a_key_no_cache_in_front_may_answer_again(small_catal
         answer = client.get("/v1/movies/1", headers={"authorization": f"Bearer {client.key}"})
 
     assert answer.headers["cache-control"] == "private, max-age=0, must-revalidate"
+
+
+def test_the_log_of_changes_is_asked_for_anew_by_every_cache(small_catalogue: Path) -> None:
+    with Client(configuration.load(home=small_catalogue), s_maxage_s=1) as client:
+        answer = client.get("/v1/changes?since=0")
+
+    assert answer.headers["cache-control"] == "public, max-age=0, must-revalidate"

@@ -58,7 +58,8 @@ def plain_json(body: bytes, status: int = 200) -> Answer:
 def body_answer(scope: Any, config: Config, body: bytes, as_of: AsOf | None = None) -> Answer:
     """Return JSON that is its own validator, or 304 when the client has it."""
     etag = body_etag(body)
-    headers = [*validators(config, etag, 0), *told(as_of)]
+    # No s-maxage: whoever follows the log of changes, which is one of these, wants its end.
+    headers = [(b"etag", etag.encode()), _cache_control(config.max_age_s, 0, config.public_reads), *told(as_of)]
     stated = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
     return Answer(304, b"", headers) if stated and is_known(stated, etag) else Answer(200, body, headers)
 
@@ -78,9 +79,12 @@ def validators(config: Config, etag: str, updated_at_s: int) -> Headers:
 
 @lru_cache(maxsize=8)
 def _cache_control(max_age_s: int, s_maxage_s: int, public: bool) -> tuple[bytes, bytes]:
-    reach = "public" if public else "private"
-    shared = f", s-maxage={s_maxage_s}" if s_maxage_s and public else ""
-    return b"cache-control", f"{reach}, max-age={max_age_s}{shared}, must-revalidate".encode()
+    if s_maxage_s and public:
+        # HAProxy reads from left to right: its cache takes `max-age=0` for a refusal that only a `public` after it takes back.
+        # As long again nginx may answer while it asks anew; without that word it would do so however old its answer is.
+        shared = f"s-maxage={s_maxage_s}, stale-while-revalidate={s_maxage_s}"
+        return b"cache-control", f"max-age={max_age_s}, public, {shared}, must-revalidate".encode()
+    return b"cache-control", f"{'public' if public else 'private'}, max-age={max_age_s}, must-revalidate".encode()
 
 
 @lru_cache(maxsize=4096)

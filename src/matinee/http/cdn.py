@@ -20,7 +20,7 @@ EVERYTHING = "everything"  # stands on every answer
 
 _HEADERS = {"surrogate-key": (b"surrogate-key", " "), "cache-tag": (b"cache-tag", ",")}
 _LIFETIME = b"cdn-cache-control"
-_S_MAXAGE = re.compile(rb", s-maxage=\d+")
+_S_MAXAGE = re.compile(rb", s-maxage=\d+, stale-while-revalidate=\d+")
 
 
 def movie_tag(movie_id: int) -> str:
