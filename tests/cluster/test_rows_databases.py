@@ -53,6 +53,11 @@ def another_leads(whole: Whole, before: DatabaseNode) -> None:
     eventually(leaders, lambda names: bool(names) and before.name not in names, _LEADS_WITHIN_S)
 
 
+def test_nothing_happens(whole: Whole) -> None:
+    with whole.row("nothing", Bounds(interrupted_writes=0)) as load:
+        for_a_while(load, 10 * 300)
+
+
 @pytest.mark.smoke
 def test_a_follower_is_killed(whole: Whole) -> None:
     with whole.row("kill -9 of a follower", _FOLLOWER_LOST) as load:

@@ -22,11 +22,6 @@ pytestmark = [
 _REDIS_LOST = Bounds(p99_s=0.2, interrupted_writes=0)
 
 
-def test_nothing_happens(whole: Whole) -> None:
-    with whole.row("nothing", Bounds(interrupted_writes=0)) as load:
-        for_a_while(load, 10 * 300)
-
-
 @pytest.mark.smoke
 def test_a_server_is_killed_with_a_write_in_flight(whole: Whole) -> None:
     with whole.row("kill -9 of a server with a write in flight") as load:

@@ -116,6 +116,8 @@ class Whole:
         found = [f"{node.name} is {node.state()}" for node in cluster.nodes if node.state() != "running"]
         found += [f"{node.name} does not answer" for node in cluster.engines if not node.is_ready()]
         found += [f"{node.name} neither leads nor streams" for node in cluster.databases if not patroni(node).is_settled()]
+        # Who has just come back streams before Patroni counts on it; until then it cannot lead.
+        found += [f"{node.name} is not in the quorum" for node in cluster.followers if patroni(node).asked("/quorum") != 200]
         found += ["nobody leads"] if all(node.role == "follower" for node in cluster.databases) else []
         followers = {node.address for node in cluster.followers}
         for server in cluster.servers:
