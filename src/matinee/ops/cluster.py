@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
@@ -366,8 +367,12 @@ class Cluster:
 
     def end(self) -> None:
         """End everything, the servers first. Raises: OperatorError when a process does not even end by kill -9."""
-        for node in reversed(self.nodes):
-            node.end()
+        # Those of a role together: of several PostgreSQL under Patroni each would be made the leader by the end of the one before.
+        nodes = self.nodes[::-1]
+        for _, alike in groupby(nodes, type):
+            with ThreadPoolExecutor() as threads:
+                list(threads.map(lambda node: node.end(), alike))
+        for node in nodes:
             if node.process is not None and node.state() != "dead":
                 raise OperatorError(f"{node.name} (process {node.process.pid}) does not end; see {node.log}, then try again.")
         self.save()

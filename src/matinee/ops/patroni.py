@@ -28,6 +28,7 @@ READY_WITHIN_S = 60.0  # a follower is copied from the leader first
 END_WITHIN_S = 40.0
 ASK_WITHIN_S = 1.0
 SWITCH_WITHIN_S = 30.0
+CANDIDATE_WITHIN_S = 10.0
 
 
 @dataclass
@@ -88,7 +89,15 @@ class PatroniNode(PostgresNode):
     def switch_to(self, candidate: str | None, leader: str) -> None:
         """Let another node lead from now on, a named one or the best. Raises: OperatorError with Patroni's words."""
         body = {"leader": leader} | ({"candidate": candidate} if candidate else {})
-        status, said = self.answer("/switchover", "POST", body, SWITCH_WITHIN_S)
+        status, said = 0, ""
+
+        def is_done() -> bool:
+            nonlocal status, said
+            status, said = self.answer("/switchover", "POST", body, SWITCH_WITHIN_S)
+            return status != http.client.PRECONDITION_FAILED
+
+        # A node that has just come back may lead only when commits are waited for on it too, a few seconds later.
+        happens(is_done, CANDIDATE_WITHIN_S)
         if status != http.client.OK:
             raise OperatorError(f"Patroni refuses the switchover: {said.strip() or 'it does not answer'}")
 
