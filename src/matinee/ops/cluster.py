@@ -367,7 +367,7 @@ class Cluster:
 
     def end(self) -> None:
         """End everything, the servers first. Raises: OperatorError when a process does not even end by kill -9."""
-        # Those of a role together: of several PostgreSQL under Patroni each would be made the leader by the end of the one before.
+        # Those of a kind together: under Patroni each PostgreSQL would be made the leader by the end of the one before.
         nodes = self.nodes[::-1]
         for _, alike in groupby(nodes, type):
             with ThreadPoolExecutor() as threads:
