@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -187,7 +188,7 @@ def _restore_file(config: Config, source: Path, into: Path | None, *, force: boo
         raise OperatorError(f"{source} is the catalogue itself; name a backup of it.")
     if not force:
         _require_unused(catalogue)
-    kept = catalogue.with_name(f"{catalogue.stem}-before-{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}{catalogue.suffix}")
+    kept = _name_to_keep(catalogue)
     missing = 0
 
     def check(found: backups.Found) -> None:
@@ -206,6 +207,14 @@ def _restore_file(config: Config, source: Path, into: Path | None, *, force: boo
         "position": done.found.position,
         "missing_migrations": missing,
     }
+
+
+def _name_to_keep(catalogue: Path) -> Path:
+    """Return the name that the catalogue before a restore is kept under; two of one second have two."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    endings = chain([""], (f"-{number}" for number in count(2)))
+    names = (catalogue.with_name(f"{catalogue.stem}-before-{moment}{ending}{catalogue.suffix}") for ending in endings)
+    return next(name for name in names if not name.exists())
 
 
 def _require_unused(catalogue: Path) -> None:
