@@ -17,8 +17,11 @@ import httpx
 import psycopg
 import pytest
 
+from tests import postgres
 from tests.cluster.children import alive, children
 from tests.processes import environment, eventually, matinee
+
+pytestmark = pytest.mark.skipif(not postgres.wanted(), reason="it makes PostgreSQL by itself: once is enough, in that run")
 
 # What a node is made with stays with it: the commands after this one are the real ones.
 UP_WITHOUT_FSYNC = """
