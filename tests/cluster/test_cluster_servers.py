@@ -14,7 +14,6 @@ from tests.cluster.test_cluster_command import UP_WITHOUT_FSYNC, add_film, chang
 from tests.processes import eventually
 
 pytestmark = [
-    pytest.mark.xdist_group("cluster servers"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: SQLite has no cluster"),
 ]
 _UP = ("--servers", "2", "--followers", "1", "--redis", "--no-sample")

@@ -42,7 +42,6 @@ from tests.shared_tiers import RedisServer, running
 
 pytestmark = [
     pytest.mark.alone,
-    pytest.mark.xdist_group("coherence"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: the run on SQLite has no followers"),
 ]
 SEED = 20_261_125

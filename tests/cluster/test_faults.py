@@ -29,7 +29,6 @@ from tests.processes import Server, eventually, matinee, start_server
 
 pytestmark = [
     pytest.mark.alone,
-    pytest.mark.xdist_group("faults"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: the run on SQLite has no followers"),
 ]
 MOVIES = 12

@@ -23,7 +23,6 @@ from tests.processes import eventually
 pytestmark = [
     pytest.mark.alone,
     pytest.mark.whole,
-    pytest.mark.xdist_group("whole"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: a whole cluster has no SQLite"),
 ]
 _FOLLOWER_LOST = Bounds(slowest_read_s=0.5, write_gap_s=1.5)

@@ -16,7 +16,6 @@ from tests.processes import eventually
 pytestmark = [
     pytest.mark.alone,
     pytest.mark.whole,
-    pytest.mark.xdist_group("whole"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: a whole cluster has no SQLite"),
 ]
 _REDIS_LOST = Bounds(p99_s=0.2, interrupted_writes=0)

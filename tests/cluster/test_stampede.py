@@ -22,7 +22,6 @@ T = TypeVar("T")
 
 pytestmark = [
     pytest.mark.alone,
-    pytest.mark.xdist_group("stampede"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: a lock there makes a read take as long as is needed"),
 ]
 CLIENTS, SERVERS = 1_000, 3

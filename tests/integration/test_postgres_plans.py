@@ -24,7 +24,6 @@ from tests.conftest import INSTANCE
 from tests.integration.many_movies import fill
 
 pytestmark = [
-    pytest.mark.xdist_group("postgres-plans"),
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: SQLite's plans stand in test_plans.py"),
 ]
 SIZE = 300_000
