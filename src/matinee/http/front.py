@@ -77,8 +77,10 @@ class Front:
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
-        is_shed = self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
-        if not is_shed:
+        # Who waits for a load that is under way needs no place: a thousand on one key would keep all others out.
+        is_joined = self._reads.joins(scope)
+        is_shed = not is_joined and self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
+        if not is_shed and not is_joined:
             exchange.enter()
         try:
             await exchange.run(exchange.shed if is_shed else self._application(scope))

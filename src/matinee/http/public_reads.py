@@ -137,6 +137,13 @@ class PublicReads:
         is_fresh = demand.max_staleness_s is None or as_of.staleness_s <= demand.max_staleness_s
         return is_fresh and as_of.position >= demand.min_position
 
+    def joins(self, scope: Any) -> bool:
+        """Return whether a request is going to wait for a load that is under way, and so costs nothing but its answer."""
+        if self._tier is None or not self._flights.is_under_way(_key(scope)) or not self.takes(scope):
+            return False
+        asked = _asked(scope)
+        return asked is not None and b"if-none-match" not in asked and _DEMANDING.isdisjoint(asked)
+
     def is_known_absent(self, scope: Any) -> bool:
         """Return whether it is kept, and still true, that nothing is there: to say so costs no more than a hit."""
         before = self._tier.peek(_key(scope)) if self._tier is not None else None
