@@ -37,7 +37,7 @@ def loading(*words):
 server._load_in_worker = loading
 main()
 """
-_SLOW = "await asyncio.sleep(3)"
+_SLOW = "await asyncio.sleep(5)"
 _STUCK_ONCE = "os.path.exists(marker) or (marker.touch(), time.sleep(600))"
 
 
@@ -53,9 +53,9 @@ def told(server: Server, event: str) -> list[dict[str, Any]]:
 
 
 def test_a_server_with_too_much_to_do_says_so_answers_what_it_keeps_and_recovers(small_catalogue: Path) -> None:
-    with start_server(small_catalogue, program=planted(_SLOW), MATINEE_MAX_IN_FLIGHT="2") as server:
+    with start_server(small_catalogue, program=planted(_SLOW), MATINEE_MAX_IN_FLIGHT="1") as server:
         server.get("/v1/movies/1")
-        with ThreadPoolExecutor(2) as clients:
+        with ThreadPoolExecutor(2) as clients:  # the second waits for what the first one loads, and needs no place
             slow = [clients.submit(server.get, "/v1/genres") for _ in range(2)]
             shed = eventually(lambda: server.get("/v1/changes"), lambda answer: answer.status_code == 503, 2)
             meanwhile = [server.get(path).status_code for path in ("/livez", "/readyz", "/metrics", "/v1/movies/1")]
