@@ -105,6 +105,18 @@ def test_a_server_is_added_and_another_one_removed(made: tuple[Path, str]) -> No
     done(home, "remove", "server-3")
 
 
+def test_up_with_more_servers_gives_the_new_one_its_share_too(made: tuple[Path, str]) -> None:
+    home, kind = made
+    done(home, "up", "--servers", "2", "--micro-cache")
+    cluster(home, "kill", next(name for name, row in nodes(home).items() if row["role"] == "server"))
+
+    seen = eventually(lambda: [film(home) for _ in range(5)], lambda statuses: statuses == [200] * 5)
+
+    assert seen == [200] * 5
+    assert "s-maxage" in (home / "cluster" / "config" / f"balancer.{'cfg' if kind == 'haproxy' else 'conf'}").read_text()
+    done(home, "up")
+
+
 def test_a_balancer_that_was_killed_is_brought_back_by_up(made: tuple[Path, str]) -> None:
     home, _ = made
     done(home, "kill", "balancer")

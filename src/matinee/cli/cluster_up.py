@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matinee.cli.output import tell
 from matinee.config import Config
@@ -51,6 +51,7 @@ def raise_up(cluster: Cluster, config: Config, wanted: Wanted) -> None:
     for name in cluster.drop_unmade():
         tell(f"{name} was only half made; it is made again.")
     # Kept before anything is made: whoever breaks off here gets as many with the next plain `up`.
+    before = replace(cluster.shape)
     _choose_shape(cluster, config, wanted)
     cluster.wanted["followers"] = followers = _count(cluster, "followers", wanted.followers, _follower_count(cluster))
     cluster.wanted["servers"] = servers = _count(cluster, "servers", wanted.servers, len(cluster.servers))
@@ -58,7 +59,8 @@ def raise_up(cluster: Cluster, config: Config, wanted: Wanted) -> None:
     _require_port(cluster, wanted.port, has_balancer=has_balancer)
     _add_engines(cluster, wanted, has_balancer=has_balancer)
     cluster.save()
-    if cluster.databases and (_follower_count(cluster), len(cluster.servers)) == (followers, servers) and _all_run(cluster):
+    is_whole = (_follower_count(cluster), len(cluster.servers)) == (followers, servers) and _all_run(cluster)
+    if cluster.databases and is_whole and cluster.shape == before:
         tell("The cluster is up already.")
         return
     _wake(cluster)
@@ -74,8 +76,16 @@ def raise_up(cluster: Cluster, config: Config, wanted: Wanted) -> None:
         else:
             _raise_followers(cluster, followers, fill)
         _serve(cluster, servers, None if has_balancer else wanted.port)
-        _start_engines(cluster, "balancer")
+        _balance(cluster)
     _wait_until_all_is_seen(cluster)
+
+
+def _balance(cluster: Cluster) -> None:
+    """Start the balancer; one that runs already reads its file anew, which may hold other servers by now."""
+    node = cluster.engine("balancer")
+    if node is not None and node.state() == "running":
+        node.reload()
+    _start_engines(cluster, "balancer")
 
 
 def _raise_followers(cluster: Cluster, count: int, fill: Callable[[], object]) -> None:
