@@ -53,6 +53,7 @@ class KeyedLoad(Load):
     without_retry_after: list[Seen] = field(default_factory=list)  # the refusals that do not say when to come again
     began_s: float = 0.0
     ended_s: float = 0.0
+    remark: str = ""  # what a row has to say of itself beside its figures
     ends_within_s: float = RESOLVED_WITHIN_S + 2 * CLIENT_DEADLINE_S
 
     @property

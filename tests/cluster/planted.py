@@ -36,6 +36,7 @@ class Planted:
     ports: list[int] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     is_gone: bool = False
+    goes_on: threading.Event = field(default_factory=threading.Event)  # whoever asked for /planted/waits is answered then
 
     def asked(self, host: str) -> list[Seen]:
         """Return the requests to a host's name, which each test makes up for itself."""
@@ -84,6 +85,8 @@ def _handler(planted: Planted) -> type[BaseHTTPRequestHandler]:
             if self.path == "/planted/dies" and not others:
                 self.close_connection = True  # as a server does that is killed in the middle
             elif self.path.startswith("/planted/"):
+                if self.path == "/planted/waits":
+                    planted.goes_on.wait(10)
                 self.tell(200, [("content-type", "application/json")], json.dumps(headers).encode())
             else:
                 self.pass_on(body)

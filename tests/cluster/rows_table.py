@@ -14,7 +14,8 @@ from typing import Any
 
 _BEGIN, _END = "<!-- rows: made by scripts/test-cluster --write -->", "<!-- end of rows -->"
 _HEADS = (
-    "fault", "reads", "failed", "slowest, ms", "p99, ms", "writes", "refused", "by key", "lost", "longest gap, s",
+    "fault", "reads", "failed", "turned away", "slowest, ms", "p99, ms",
+    "writes", "refused", "by key", "lost", "longest gap, s",
 )  # fmt: skip
 
 
@@ -24,9 +25,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         bounds = row["bounds"]
         cells = (
-            row["row"],
+            f"{row['row']}: {row['remark']}" if row["remark"] else row["row"],
             f"{row['reads']:,}",
             row["failed_reads"],
+            f"{row['refused_reads']:,}",
             f"{row['slowest_read_s'] * 1000:.0f} of {bounds['slowest_read_s'] * 1000:.0f}",
             f"{row['p99_s'] * 1000:.0f} of {bounds['p99_s'] * 1000:.0f}",
             row["writes"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import http.client
 import json
@@ -9,13 +10,15 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import brotli
+import httpx
 import pytest
 
 from matinee.ops import engines, rendering
@@ -28,6 +31,7 @@ from tests.conftest import catalogue_in
 from tests.movies import SMALL_CATALOGUE, record
 from tests.processes import eventually, start_server
 
+pytestmark = pytest.mark.sqlite_only("the catalogue behind is only read: once is enough")
 _CLIENT_REQUESTS_PER_S = 50
 _MOVIE, _LIST = "/v1/movies/1", "/v1/movies"
 _KEPT_S = 2  # whole seconds pass: HAProxy keeps an answer for one at least
@@ -60,6 +64,7 @@ class Balanced:
 
     engine: str
     port: int
+    stats_port: int
     servers: Planted
 
     def ask(self, host: str, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Answer:
@@ -103,23 +108,30 @@ def servers(empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module", params=BALANCERS)
 def balanced(request: pytest.FixtureRequest, servers: Planted) -> Iterator[Balanced]:
     """Return each balancer in turn, with its micro-cache."""
-    with balancer(request.param, servers.ports) as port:
-        yield Balanced(request.param, port, servers)
+    sizes = Sizes(client_connections=1_000, client_requests_per_s=_CLIENT_REQUESTS_PER_S)
+    with balancer(request.param, servers.ports, sizes) as ports:
+        yield Balanced(request.param, ports["port"], ports["stats_port"], servers)
+
+
+@pytest.fixture
+def small(servers: Planted) -> Iterator[Balanced]:
+    """Return HAProxy with room for two requests, two that wait, and ten connections."""
+    with balancer("haproxy", servers.ports, Sizes(server_requests=1, queue=1, client_connections=10)) as ports:
+        yield Balanced("haproxy", ports["port"], ports["stats_port"], servers)
 
 
 @contextmanager
-def balancer(engine: str, server_ports: list[int]) -> Iterator[int]:
-    """Run a balancer from its rendered file until the block ends; give its port."""
+def balancer(engine: str, server_ports: list[int], sizes: Sizes) -> Iterator[Mapping[str, int]]:
+    """Run a balancer from its rendered file until the block ends; give its ports."""
     folder = Path(tempfile.mkdtemp(prefix="matinee-tests-"))  # short: a socket lies in it
     folder.chmod(0o711)  # for a root nginx works as another user, who must get through
     place = Place("balancer", "balancer", "local", "127.0.0.1", {name: free_port() for name in ports_of("balancer")})
     places = [Place(f"server-{port}", "server", "local", "127.0.0.1", {"port": port}) for port in server_ports]
-    sizes = Sizes(client_requests_per_s=_CLIENT_REQUESTS_PER_S)
     topology = Topology(balancer=engine, micro_cache=True, sizes=sizes, hosts={"local": "127.0.0.1"}, places=(place, *places))
     node = rendered(topology, place, Local(folder, folder, folder))
     try:
         node.start()
-        yield place.port
+        yield place.ports
     finally:
         node.end()
         shutil.rmtree(folder)
@@ -331,3 +343,41 @@ def test_without_any_server_the_answer_comes_soon_and_says_to_try_again(balanced
 
     assert answer.problem() == (expected, "application/problem+json", expected)
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(("method", "backend"), [("GET", "read"), ("POST", "write")])
+def test_what_finds_no_room_in_the_queue_is_refused_at_once(small: Balanced, host: str, method: str, backend: str) -> None:
+    small.wait_for_both()
+    small.servers.goes_on.clear()
+    with ThreadPoolExecutor(10) as clients:
+        asked = [clients.submit(small.ask, host, "/planted/waits", method) for _ in range(10)]
+        eventually(
+            lambda: sum(answer.done() for answer in asked), lambda done: done == 8
+        )  # who waits does so for half a second
+        small.servers.goes_on.set()
+
+    refused = [answer.result() for answer in asked if answer.result().status != 200]
+    assert {(*answer.problem(), answer.headers["retry-after"]) for answer in refused} == {
+        (503, "application/problem+json", 503, "1")
+    }
+    assert denied(small, backend) >= 4
+
+
+def denied(balanced: Balanced, backend: str) -> int:
+    """Return how many requests HAProxy has let into no queue."""
+    page = httpx.get(f"http://127.0.0.1:{balanced.stats_port}/;csv").text
+    lines = csv.DictReader(page.removeprefix("# ").splitlines())
+    return next(int(line["dreq"]) for line in lines if (line["pxname"], line["svname"]) == (backend, "BACKEND"))
+
+
+def test_a_client_gives_its_connection_back_when_few_are_left(small: Balanced, host: str) -> None:
+    with ExitStack() as left:
+        wires = [http.client.HTTPConnection("127.0.0.1", small.port, timeout=15) for _ in range(9)]
+        told = []
+        for wire in wires:
+            left.callback(wire.close)
+            wire.request("GET", "/planted/echo", headers={"host": host})
+            answer = wire.getresponse()
+            told.append((answer.status, answer.headers["connection"], answer.read() != b"", wire.sock is None))
+
+    assert told == [(200, None, True, False)] * 8 + [(200, "close", True, True)]

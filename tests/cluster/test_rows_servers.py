@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
 from matinee.ops import balancing
 from tests import postgres
+from tests.cluster import load as loads
+from tests.cluster import rush
 from tests.cluster.slow_clients import slow_clients
 from tests.cluster.whole import SERVERS, Bounds, Whole, for_a_while
 from tests.processes import eventually
@@ -19,6 +22,10 @@ pytestmark = [
     pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: a whole cluster has no SQLite"),
 ]
 _REDIS_LOST = Bounds(p99_s=0.2, interrupted_writes=0)
+_OVERLOADED = Bounds(refuses_reads=True, slowest_read_s=2.0, p99_s=1.0)
+_TIMES, _LEAST_GOODPUT, _RECOVERS_WITHIN_S = 5.0, 0.9, 5.0
+_CLIENTS = 7  # times the peak, with a pause of a second: as many as come 5 times a second
+_AT_THE_PEAK = 32  # clients; of 16 and 64 fewer are answered
 
 
 @pytest.mark.smoke
@@ -88,6 +95,11 @@ def test_the_balancer_is_reloaded(whole: Whole) -> None:
             for_a_while(load)
 
 
+def test_the_balancer_is_restarted(whole: Whole) -> None:
+    with whole.row("restart of HAProxy", Bounds(away_s=2.0)):
+        whole.command("restart", "balancer")
+
+
 @pytest.mark.smoke
 def test_redis_is_killed(whole: Whole) -> None:
     with whole.row("kill -9 of Redis", _REDIS_LOST) as load:
@@ -116,3 +128,20 @@ def test_five_hundred_clients_send_their_heads_byte_by_byte(whole: Whole) -> Non
 
     assert set(answered) == {"408"}
     assert answered["408"] >= 500
+
+
+def test_five_times_as_many_reads_come_as_can_be_answered(whole: Whole) -> None:
+    with whole.row("overload, 20 s", _OVERLOADED) as load:
+        rush.send(whole.url(), 3, _AT_THE_PEAK)  # the first answers of all take longer
+        peak = rush.send(whole.url(), 10, _AT_THE_PEAK)
+        # Each asks again a second after its answer, as it is told to, and waits for that one some tenths more.
+        over = rush.send(whole.url(), 20, round(_CLIENTS * peak.good_per_s), pause_s=1.0)
+        ended_s = time.monotonic()
+        for_a_while(load, 8 * 300)
+        offered, goodput = over.offered_per_s / peak.good_per_s, over.good_per_s / peak.good_per_s
+        load.remark = f"{offered:.1f} times {peak.good_per_s:.0f}/s come, {goodput:.2f} are answered"
+
+    assert (peak.refused, peak.odd, over.odd) == (0, 0, 0)
+    assert offered >= _TIMES
+    assert [read for read in loads.failed_reads(load) if read.began_s > ended_s + _RECOVERS_WITHIN_S] == []
+    assert goodput >= _LEAST_GOODPUT

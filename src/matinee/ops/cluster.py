@@ -279,8 +279,8 @@ class Cluster:
             balance=shape.balance,
             micro_cache=shape.micro_cache,
             high_availability=shape.high_availability,
-            # Everybody here comes from one address.
-            sizes=Sizes(client_requests_per_s=1_000_000, redis_memory="128MB"),
+            # Everybody here comes from one address, and a process of this machine may not have as many files open as a service.
+            sizes=Sizes(client_connections=8_000, client_requests_per_s=1_000_000, redis_memory="128MB"),
             hosts={"local": HOST},
             places=tuple(places),
             drained=frozenset(self.drained),

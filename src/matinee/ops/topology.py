@@ -60,11 +60,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the nodes are; `server_requests` is what one server works on at once before the balancer queues."""
+    """How large the nodes are; `server_requests` is what one server works on at once before the balancer queues.
+
+    `client_connections` are what the balancer has open at once; each takes two file descriptors.
+    """
 
     workers: int = 1
-    server_requests: int = 64
+    server_requests: int = 32
     queue: int = 128
+    client_connections: int = 20_000
     client_requests_per_s: int = 200
     max_connections: int = 200
     shared_buffers: str = "128MB"
