@@ -64,8 +64,8 @@ class Started:
 
     def end(self, ask: signal.Signals = signal.SIGTERM, within_s: float = 10.0) -> None:
         """Ask the process to end, and insist when it does not."""
-        if self.state() == "stopped":
-            self.send(signal.SIGCONT)
+        # Whether or not it looks stopped: it may have been told to stop and not have come to it yet. This takes that back, too.
+        self.send(signal.SIGCONT)
         self.tell(ask)
         if not happens(lambda: self.state() == "dead", within_s):
             self.send(signal.SIGKILL)
