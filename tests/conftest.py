@@ -47,11 +47,20 @@ from tests.conformance.catalogues import django_at  # noqa: E402
 from tests.movies import SMALL_CATALOGUE, record  # noqa: E402
 from tests.processes import Server, start_server  # noqa: E402
 
+# Begun first, so that none of them is left for one process when the other ones have nothing to do any more.
+_LONGEST = (
+    "test_schemathesis.py",
+    "test_cluster_servers.py",
+    "test_postgres_plans.py",
+    "test_backup.py",
+    "test_command_line.py",
+)
 TIERS = {"unit", "conformance", "integration", "cluster", "browser"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, which is the folder that it lies in."""
+    """Mark each test with its tier, which is the folder that it lies in; put the longest files first."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
     for item in items:
         tier = item.path.parent.name
         assert tier in TIERS, f"{item.path} lies in no tier's folder"

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from matinee.background import keep_going
 from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
 from matinee.cache.popularity import Counts, DatabaseCounts, NullCounts, Scores, Top, chosen_counts
@@ -61,7 +62,8 @@ class Runtime:
         from matinee.cache.counting import Counting  # not before the server has said where workers count together
 
         self._counting = Counting(self.counts, self.popularity)
-        self._background |= {asyncio.create_task(self._publish_on()), asyncio.create_task(self._counting.run())}
+        work = {"metrics": self._publish_on, "counts": self._counting.run}
+        self._background |= {asyncio.create_task(keep_going(name, on)) for name, on in work.items()}
 
     def publish(self) -> None:
         """Bring the numbers that are counted beside the metrics to the metrics."""

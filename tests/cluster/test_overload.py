@@ -19,6 +19,7 @@ import pytest
 from tests.cluster.children import children
 from tests.processes import Server, eventually, start_server
 
+pytestmark = pytest.mark.sqlite_only("what waits does not get to the catalogue: once is enough")
 # The genres are read by a worker as `{body}` says; the rest is the real server.
 _PLANTED = """
 import asyncio, os, pathlib, time

@@ -7,12 +7,14 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from matinee.errors import LeaderUnavailable
 from matinee.runtime import WriteThread
+from matinee.storage import leader_link
 from matinee.storage.leader_link import within_deadline
-from matinee.storage.leader_state import due, due_s
+from matinee.storage.leader_state import LeaderState, due, due_s
 
 
 def test_the_time_in_line_counts_as_time_of_the_write() -> None:
@@ -38,3 +40,16 @@ def test_a_write_that_has_spent_its_time_in_line_is_refused_and_not_begun() -> N
         begun.append(True)
 
     assert begun == []
+
+
+def test_a_leader_that_is_lost_ends_a_write_whose_connection_is_lost_already() -> None:
+    def fileno() -> int:
+        raise psycopg.OperationalError("the connection is lost")
+
+    connection: Any = SimpleNamespace(vendor="postgresql", in_atomic_block=False, connection=SimpleNamespace(fileno=fileno))
+    state = LeaderState()
+    state.waits(lambda: leader_link._cut(connection))
+
+    state.lost("it is away")
+
+    assert state.away == "it is away"

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 
+import psycopg
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -89,5 +90,6 @@ def _cut(connection: BaseDatabaseWrapper) -> None:
     link = connection.connection
     if link is None:
         return  # it is still being opened, which has a time-out of its own
-    with suppress(OSError, *LOST, ValueError), socket.socket(fileno=os.dup(link.fileno())) as duplicate:
+    # The driver's own errors, which Django has not seen: a connection that is lost already has no socket any more.
+    with suppress(OSError, psycopg.Error, ValueError), socket.socket(fileno=os.dup(link.fileno())) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

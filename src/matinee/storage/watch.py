@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
 
+from matinee.background import keep_going
 from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import LAST_ONES_PATIENCE, Copy
@@ -110,10 +112,13 @@ class Watch:
         """Begin to watch."""
         loop = asyncio.get_running_loop()
         leader_state.when_written = lambda: None if loop.is_closed() else loop.call_soon_threadsafe(self._hurry)
-        self._tasks.append(asyncio.create_task(self._repeat(self._leader, self._sample)))
+        self._begin(self._leader, self._sample)
         for copy in self._followers:
-            probe = _Probe(copy.server)
-            self._tasks.append(asyncio.create_task(self._repeat(copy, self._tailing(copy, probe))))
+            self._begin(copy, self._tailing(copy, _Probe(copy.server)))
+
+    def _begin(self, copy: Copy, look: Callable[[], Awaitable[None]]) -> None:
+        watching = keep_going(f"the watch over {copy.name}", partial(self._repeat, copy, look))
+        self._tasks.append(asyncio.create_task(watching))
 
     async def stop(self) -> None:
         """End the watch."""
