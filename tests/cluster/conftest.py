@@ -8,7 +8,10 @@ import pytest
 
 from matinee.errors import OperatorError
 from matinee.ops import patroni
-from tests.cluster.whole import Whole, made_whole
+
+pytest.register_assert_rewrite("tests.cluster.whole")  # so that it shows which request it was
+
+from tests.cluster.whole import Whole, made_whole  # noqa: E402
 
 
 @pytest.fixture(scope="session")
