@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,21 @@ def eventually(look: Callable[[], T], expected: Callable[[T], bool], deadline_s:
         assert time.monotonic() < ends_s, f"after {deadline_s} s it is still {seen!r}"
         threading.Event().wait(pause)
         pause = min(pause * 1.5, 0.2)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process and return when all its threads stand still: the system may take its time, and an answer still come."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(
+        lambda: {_thread_state(path) for path in Path(f"/proc/{pid}/task").iterdir()}, lambda states: states <= {"T", ""}
+    )
+
+
+def _thread_state(thread: Path) -> str:
+    try:
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""  # it has ended meanwhile
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from matinee.cache.shared import SharedTier
 from matinee.ops.processes import free_port
-from tests.processes import end, eventually
+from tests.processes import end, eventually, freeze
 
 T = TypeVar("T")
 
@@ -54,7 +54,8 @@ class TierServer:
 
     def freeze(self) -> None:
         """Make it accept connections and never answer."""
-        self.send(signal.SIGSTOP)
+        assert self.process is not None
+        freeze(self.process.pid)
 
     def go_on(self) -> None:
         """Let a frozen one go on."""

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.cluster.children import children
-from tests.processes import Server, eventually, start_server
+from tests.processes import Server, eventually, freeze, start_server
 
 pytestmark = pytest.mark.sqlite_only("what waits does not get to the catalogue: once is enough")
 # The genres are read by a worker as `{body}` says; the rest is the real server.
@@ -131,7 +131,7 @@ def test_a_server_that_was_frozen_for_longer_than_the_bound_goes_on(small_catalo
         family = {server.process.pid, *children(server.process.pid)}
         before = process_of(server)
         for pid in family:
-            os.kill(pid, signal.SIGSTOP)
+            freeze(pid)
         wait(3)
         for pid in family:
             os.kill(pid, signal.SIGCONT)

@@ -22,6 +22,7 @@ from typing import Any
 from matinee.errors import OperatorError, PortTaken
 
 _LOOK_INTERVAL_S = 0.02
+_STOPS_WITHIN_S = 1.0
 _TAIL_BYTES = 2_000
 _LOWEST_PORT = 20_000
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -53,6 +54,8 @@ class Started:
             _freeze(self.pid)
         if number == signal.SIGSTOP:
             _freeze(self.pid)
+            # The system may take its time, and what is still at work would answer somebody who was told that nobody does.
+            happens(lambda: self.state() != "running", _STOPS_WITHIN_S)
         else:
             _signal_all(family_of(self.pid), number)
 
