@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from matinee.background import keep_going
+from matinee import background
 from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
 from matinee.cache.popularity import Counts, DatabaseCounts, NullCounts, Scores, Top, chosen_counts
@@ -63,7 +63,7 @@ class Runtime:
 
         self._counting = Counting(self.counts, self.popularity)
         work = {"metrics": self._publish_on, "counts": self._counting.run}
-        self._background |= {asyncio.create_task(keep_going(name, on)) for name, on in work.items()}
+        self._background |= {asyncio.create_task(background.keep_going(name, on)) for name, on in work.items()}
 
     def publish(self) -> None:
         """Bring the numbers that are counted beside the metrics to the metrics."""
@@ -77,9 +77,7 @@ class Runtime:
 
     async def close(self) -> None:
         """End what goes on in the background, finish the writes that have begun and close the reader."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await background.end(self._background)
         if self._counting is not None:
             await self._counting.finish()
         await self.popularity.close()

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from matinee import background
-from matinee.background import keep_going
 
 
 def test_work_that_fails_is_told_and_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +22,7 @@ def test_work_that_fails_is_told_and_begun_anew(monkeypatch: pytest.MonkeyPatch)
         await asyncio.Event().wait()
 
     async def run() -> None:
-        task = asyncio.create_task(keep_going("the watch", work))
+        task = asyncio.create_task(background.keep_going("the watch", work))
         while len(begun) < 3:
             await asyncio.sleep(0)
         task.cancel()
@@ -33,3 +32,26 @@ def test_work_that_fails_is_told_and_begun_anew(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(run())
 
     assert failures == ["the watch: work in the background failed"] * 2
+
+
+def test_who_keeps_a_cancellation_to_himself_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_CANCEL_AGAIN_S", 0.01)
+    told: list[str] = []
+
+    async def deaf() -> None:
+        for _ in range(2):
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told.append("once")
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        task = asyncio.create_task(deaf())
+        await asyncio.sleep(0)
+        await background.end([task])
+        assert task.cancelled()
+
+    asyncio.run(run())
+
+    assert told == ["once", "once"]

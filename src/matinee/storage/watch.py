@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from matinee.background import keep_going
+from matinee import background
 from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import LAST_ONES_PATIENCE, Copy
@@ -77,8 +77,8 @@ class _Probe:
 
     async def _connect(self) -> Connection:
         session = self._server.session("watch")
-        connecting = psycopg.AsyncConnection.connect(self._server.url, **session)
-        return await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await psycopg.AsyncConnection.connect(self._server.url, **session)
 
     def close(self) -> None:
         """Drop the connection; the next question opens another."""
@@ -117,15 +117,13 @@ class Watch:
             self._begin(copy, self._tailing(copy, _Probe(copy.server)))
 
     def _begin(self, copy: Copy, look: Callable[[], Awaitable[None]]) -> None:
-        watching = keep_going(f"the watch over {copy.name}", partial(self._repeat, copy, look))
+        watching = background.keep_going(f"the watch over {copy.name}", partial(self._repeat, copy, look))
         self._tasks.append(asyncio.create_task(watching))
 
     async def stop(self) -> None:
         """End the watch."""
-        for task in self._tasks:
-            task.cancel()
         leader_state.when_written = lambda: None
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await background.end(self._tasks)
         leader_state.found()  # nobody looks any longer
 
     def _hurry(self) -> None:
@@ -143,7 +141,9 @@ class Watch:
             return
         if not leader_state.awaits(self._log.position):
             try:
-                await asyncio.wait_for(self._is_written.wait(), pause_s)
+                # Not wait_for: in Python 3.11 it keeps a cancellation to itself that comes together with what it waits for.
+                async with asyncio.timeout(pause_s):
+                    await self._is_written.wait()
             except TimeoutError:
                 return
         await asyncio.sleep(min(pause_s, _LOOK_FOR_WRITE_S))
