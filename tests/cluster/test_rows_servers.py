@@ -24,7 +24,7 @@ pytestmark = [
 _REDIS_LOST = Bounds(p99_s=0.2, interrupted_writes=0)
 _OVERLOADED = Bounds(refuses_reads=True, slowest_read_s=2.0, p99_s=1.0)
 _TIMES, _LEAST_GOODPUT, _RECOVERS_WITHIN_S = 5.0, 0.9, 5.0
-_CLIENTS = 7  # times the peak, with a pause of a second: as many as come 5 times a second
+_CLIENTS = 10  # times the peak, with a pause of a second and half a one of waiting: as many as come 5 times a second
 _AT_THE_PEAK = 32  # clients; of 16 and 64 fewer are answered
 
 

@@ -28,7 +28,7 @@ from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, own, program, reachable_folder
 from matinee.ops.processes import Started, free_port, happens
 from matinee.ops.service import ServerNode
-from matinee.ops.topology import Place, Sizes, Topology, ports_of
+from matinee.ops.topology import Place, Topology, local_sizes, ports_of
 
 DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
@@ -279,8 +279,7 @@ class Cluster:
             balance=shape.balance,
             micro_cache=shape.micro_cache,
             high_availability=shape.high_availability,
-            # Everybody here comes from one address, and a process of this machine may not have as many files open as a service.
-            sizes=Sizes(client_connections=8_000, client_requests_per_s=1_000_000, redis_memory="128MB"),
+            sizes=local_sizes(len(self.servers)),
             hosts={"local": HOST},
             places=tuple(places),
             drained=frozenset(self.drained),

@@ -66,13 +66,22 @@ class Sizes:
     """
 
     workers: int = 1
-    server_requests: int = 32
-    queue: int = 128
+    server_requests: int = 64
+    queue: int = 1_000
     client_connections: int = 20_000
     client_requests_per_s: int = 200
     max_connections: int = 200
     shared_buffers: str = "128MB"
     redis_memory: str = "256MB"
+
+
+def local_sizes(servers: int) -> Sizes:
+    """Return the sizes of a cluster on one machine.
+
+    Its servers share the cores, everybody comes from one address, and a process may have fewer files open than a service.
+    """
+    requests = min(Sizes.server_requests, 96 // max(1, servers))
+    return Sizes(server_requests=requests, client_connections=8_000, client_requests_per_s=1_000_000, redis_memory="128MB")
 
 
 @dataclass(frozen=True)
