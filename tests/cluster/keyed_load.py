@@ -73,8 +73,7 @@ class KeyedLoad(Load):
             asyncio.create_task(self._every(1 / READS_A_SECOND, self._read)),
             asyncio.create_task(self._every(1 / WRITES_A_SECOND, self._begin_write)),
         }
-        while not self._stop.is_set():
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(self._stop.wait)
         self.ended_s = time.monotonic()
         for clock in clocks:
             clock.cancel()

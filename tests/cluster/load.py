@@ -63,8 +63,7 @@ class Load:
     async def _run(self) -> None:
         self._idle: list[Wire] = []
         running = {asyncio.create_task(self._every(1 / READS_A_SECOND, self._read)), asyncio.create_task(self._write_on())}
-        while not self._stop.is_set():
-            await asyncio.sleep(0.02)
+        await asyncio.to_thread(self._stop.wait)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

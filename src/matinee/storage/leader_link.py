@@ -7,8 +7,6 @@ socket down from another thread does.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -16,13 +14,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 
-import psycopg
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from matinee.errors import LeaderUnavailable
 from matinee.storage.leader_state import due_s, leader
+from matinee.storage.postgres import cut
 
 # What Django raises for a leader that is gone, was cut off, or has become a follower (25006, an InternalError).
 LOST = (OperationalError, InterfaceError, InternalError)
@@ -90,6 +88,4 @@ def _cut(connection: BaseDatabaseWrapper) -> None:
     link = connection.connection
     if link is None:
         return  # it is still being opened, which has a time-out of its own
-    # The driver's own errors, which Django has not seen: a connection that is lost already has no socket any more.
-    with suppress(OSError, psycopg.Error, ValueError), socket.socket(fileno=os.dup(link.fileno())) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
+    cut(link)

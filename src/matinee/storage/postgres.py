@@ -234,7 +234,7 @@ class Server:
         self._open_connections = {item for item in self._open_connections if not item.closed} | {connection}
 
 
-def cut(connection: Connection) -> None:
+def cut(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     """Shut a connection's socket down: whoever waits on it is told that it is lost."""
     # psycopg owns the file descriptor itself; the duplicate is ours to close.
     with (

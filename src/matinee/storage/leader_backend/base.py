@@ -1,7 +1,8 @@
 """Django's PostgreSQL backend, but for one thing: while the leader is known to be away, no connection to it is tried.
 
 Django opens a connection in many places, also on the way out of a transaction whose connection was lost. Each would wait for
-the time-out of connecting, one after another, while somebody waits for an answer that is known already.
+the time-out of connecting, one after another, while somebody waits for an answer that is known already. The name of this
+module is Django's: it looks for a backend's `base`.
 """
 
 from __future__ import annotations
