@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -33,6 +34,7 @@ from matinee.setting_values import (
     folder,
     memory_bytes,
     names,
+    networks,
     number,
     postgres_urls,
     whole,
@@ -112,6 +114,13 @@ class Config:
     log_file: str = _setting("MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream.")
     public_url: str = _setting(
         "MATINEE_PUBLIC_URL", "", base_url, "Address under which clients see this service; empty is what each request says."
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
+        "MATINEE_TRUSTED_PROXIES",
+        (),
+        networks,
+        "Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas, such as the balancer's; "
+        "empty takes each connection's peer as the client.",
     )
     access_log: bool = _setting(
         "MATINEE_ACCESS_LOG",

@@ -8,7 +8,7 @@ MatineeError
 │   ├── NotFound              404 ├── MethodNotAllowed       405 ├── Conflict               409
 │   ├── Gone                  410 ├── StaleVersion           412 ├── BodyTooLarge           413
 │   ├── UnsupportedMediaType  415 ├── InvalidBody            422 ├── IdempotencyKeyReused   422
-│   └── PreconditionRequired  428
+│   ├── PreconditionRequired  428 └── TooManyRequests        429
 ├── Unavailable                   we cannot do it now; try again
 │   ├── LeaderUnavailable     503 ├── NoReaderAvailable      503
 │   └── Overloaded            503
@@ -173,6 +173,17 @@ class PreconditionRequired(RequestError):
 
     status = 428
     slug = "precondition-required"
+
+
+class TooManyRequests(RequestError):
+    """This client has sent too many requests; wait as long as Retry-After says."""
+
+    status = 429
+    slug = "too-many-requests"
+
+    def __init__(self, detail: str = "", *, retry_after_s: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(MatineeError):

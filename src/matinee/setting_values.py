@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import re
@@ -51,6 +52,14 @@ def choice(*allowed: str) -> Callable[[str], str]:
 def names(text: str) -> tuple[str, ...]:
     """Read names that are parted by commas. Raises: ValueError."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Read IP addresses and networks, separated by commas. Raises: ValueError."""
+    try:
+        return tuple(ipaddress.ip_network(part) for part in names(text))
+    except ValueError as error:
+        raise ValueError(f"must be IP addresses or networks such as 10.0.0.0/8, separated by commas: {error}") from None
 
 
 def folder(text: str) -> Path:

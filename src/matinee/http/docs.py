@@ -45,6 +45,7 @@ REMEDIES = {
     "idempotency-key-reused": "Use a new Idempotency-Key for a new request; the old one is bound to the first for 24 hours.",
     "invalid-body": "`errors` lists each fault with a JSON pointer to where it is.",
     "precondition-required": "Read the movie and send its ETag as `If-Match`, so that nobody's change is overwritten unseen.",
+    "too-many-requests": "Wait as long as `Retry-After` says, then send fewer requests; `RateLimit` tells what is left.",
     "internal-error": "A fault of ours. Give the `request_id` to the owner; it finds the fault in the log.",
     "unavailable": "Try again after the seconds in `Retry-After`.",
     "leader-unavailable": "Writes wait for the leader; reads go on. Try again after the seconds in `Retry-After`.",

@@ -21,6 +21,7 @@ from matinee.errors import (
     NotFound,
     RequestError,
     StaleVersion,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
 )
@@ -71,6 +72,8 @@ def _headers(error: MatineeError) -> Headers:
     headers: Headers = [(b"cache-control", b"no-store")]
     if isinstance(error, Unavailable):
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if isinstance(error, TooManyRequests):
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="matinee"'))
     if isinstance(error, StaleVersion) and error.current_etag:
