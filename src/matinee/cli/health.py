@@ -60,6 +60,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "settings", lambda: f"{sum(row.source != 'default' for row in configuration.origins(config))} not at their default"
     yield "home", lambda: _home(config)
     yield "secret", lambda: _secret(config)
+    yield "memory", health_cache.memory
     yield "cache", lambda: health_cache.local(config)
     if config.redis_url:
         yield "redis", lambda: health_cache.redis(config)
