@@ -36,7 +36,7 @@ def new(home: Path) -> Cluster:
 def load(home: Path) -> Cluster | None:
     """Return the cluster of a folder as its state file says; None when none was made. Raises: OperatorError."""
     try:
-        return _cluster(home, json.loads(_path(home).read_text()))
+        return _cluster(home, json.loads(_path(home).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except PermissionError as error:
