@@ -56,10 +56,11 @@ def test_a_catalogue_on_a_read_only_disk_is_copied(disk: Path, tmp_path: Path) -
 
 def test_a_log_that_cannot_be_read_on_a_read_only_disk_is_named_and_not_left_out(disk: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(disk / "catalogue.sqlite3")) as file:
-        file.execute("UPDATE log_head SET position = position")
+        file.execute("UPDATE log_head SET position = position + 1")
         file.commit()
         shutil.copy(disk / "catalogue.sqlite3-wal", tmp_path / "kept")
     shutil.copy(tmp_path / "kept", disk / "catalogue.sqlite3-wal")
+    assert (disk / "catalogue.sqlite3-wal").stat().st_size > 0
     make_read_only(disk)
 
     with pytest.raises(DatabaseError, match="is on a read-only disk with a write-ahead log beside it"):

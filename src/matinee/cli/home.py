@@ -5,6 +5,7 @@ Called by every command that touches the catalogue.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -31,7 +32,7 @@ def prepare_home(config: Config) -> Config:
     except OSError as error:
         raise HomeError(
             f"The data folder {config.home} cannot be used ({error.strerror}). "
-            "Make it writable, or choose another: MATINEE_HOME=/path/to/folder matinee up"
+            f"{_remedy(error)}, or choose another: MATINEE_HOME=/path/to/folder matinee up"
         ) from error
     config = configuration.load(home=config.home, host=config.host, port=config.port, workers=config.workers)
     if not config.secret_key:
@@ -41,6 +42,10 @@ def prepare_home(config: Config) -> Config:
             "Who is signed in to the admin then signs in again."
         )
     return config
+
+
+def _remedy(error: OSError) -> str:
+    return {errno.ENOSPC: "Make room", errno.EROFS: "Mount its disk read-write"}.get(error.errno or 0, "Make it writable")
 
 
 def _make_secret(path: Path) -> None:

@@ -294,7 +294,9 @@ class Cluster:
         rendering.write(rendering.local(cluster), layout.config_folder)
         for node in self.engines:
             make_passable(layout.data(node.place).parent)
-            layout.data(node.place).mkdir(mode=0o700 if node.role != "balancer" else 0o711, exist_ok=True)
+            data = layout.data(node.place)
+            data.mkdir(exist_ok=True)
+            data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
         for database in self.databases:
