@@ -12,7 +12,6 @@ import dataclasses
 import difflib
 import ipaddress
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,28 +20,24 @@ from typing import Any
 import platformdirs
 
 from matinee.errors import ConfigError
+from matinee.machine import memory_bytes
+from matinee.setting_urls import POSTGRES, as_database_url, as_memcached_url, as_redis_url, postgres_urls, sqlite_file
+from matinee.setting_urls import without_password as without_password  # noqa: PLC0414  other rooms import it from here
 from matinee.setting_values import (
     AUTO,
-    POSTGRES,
-    as_database_url,
-    as_memcached_url,
-    as_redis_url,
     base_url,
     bytes_or_auto,
     choice,
     flag,
     folder,
-    memory_bytes,
     names,
     networks,
     number,
-    postgres_urls,
     whole,
 )
 
 _LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its server processes together
 _LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)|([?&]password=)[^&\s]*")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -68,7 +63,8 @@ class Config:
         "DATABASE_URL",
         "",
         as_database_url,
-        "Where the catalogue is written: PostgreSQL's leader, or sqlite:///PATH; empty is catalogue.sqlite3 in MATINEE_HOME.",
+        "Where the catalogue is written: PostgreSQL's leader, or sqlite:///PATH (a fourth slash begins an absolute path; "
+        "?timeout=SECONDS sets MATINEE_BUSY_TIMEOUT_MS); empty is catalogue.sqlite3 in MATINEE_HOME.",
     )
     follower_urls: tuple[str, ...] = _setting(
         "DATABASE_FOLLOWER_URLS",
@@ -280,7 +276,7 @@ class Config:
     def database_path(self) -> Path:
         """Return the SQLite file; who is `on_postgres` has none and must not ask."""
         if self.database_url:
-            return Path(self.database_url.removeprefix("sqlite:///")).expanduser().resolve()
+            return sqlite_file(self.database_url).path
         return self.home / "catalogue.sqlite3"
 
     @property
@@ -289,7 +285,9 @@ class Config:
         if self.local_cache_bytes != AUTO:
             return self.local_cache_bytes
         share_bytes = int(memory_bytes() * _LOCAL_SHARE / self.workers)
-        return max(_LEAST_LOCAL_BYTES, min(share_bytes, _MOST_LOCAL_BYTES))
+        # In a small container with several processes the usual least would be most of its memory.
+        least_bytes = min(_LEAST_LOCAL_BYTES, 2 * share_bytes)
+        return max(least_bytes, min(share_bytes, _MOST_LOCAL_BYTES))
 
     @property
     def stuck_after_s(self) -> float:
@@ -341,6 +339,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
                 shown = "(hidden)" if setting.metadata["secret"] else repr(without_password(environ[env])[:80])
                 faults.append(f"{env}={shown}: {error}")
     values.update({name: value for name, value in overrides.items() if value is not None})
+    _take_sqlite_timeout(values)
     config = Config(**values)
     if "secret_key" not in values:
         config = dataclasses.replace(config, secret_key=_kept_secret(config))
@@ -367,11 +366,6 @@ def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Or
     return rows
 
 
-def without_password(url: str) -> str:
-    """Return a server's URL as it may be shown."""
-    return _PASSWORD.sub(r"\1\2***", url)
-
-
 def secret_path(config: Config) -> Path:
     """Return the file in which `matinee up` keeps the secret key that it made."""
     return config.home / "secret_key"
@@ -382,9 +376,17 @@ def _kept_secret(config: Config) -> str:
     if config.production:
         return ""
     try:
-        return secret_path(config).read_text().strip()
+        return secret_path(config).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def _take_sqlite_timeout(values: dict[str, Any]) -> None:
+    """Take the busy timeout from the SQLite URL, unless MATINEE_BUSY_TIMEOUT_MS states it."""
+    url = values.get("database_url", "")
+    timeout_s = sqlite_file(url).timeout_s if url.startswith("sqlite:") else None
+    if timeout_s is not None:
+        values.setdefault("busy_timeout_ms", round(timeout_s * 1000))
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from matinee import background
 from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
-from matinee.cache.popularity import Counts, DatabaseCounts, NullCounts, Scores, Top, chosen_counts
+from matinee.cache.popularity import Counted, Counts, DatabaseCounts, NullCounts, Top, chosen_counts
 from matinee.cache.shared import SharedTier, shared_tier
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matinee.cache.counting import Counting
 
 T = TypeVar("T")
+_LOOK_AT_LOG_EVERY_S = 5.0
 _PUBLISH_EVERY_S = 1.0  # metrics of other workers are read from their files
 
 
@@ -63,6 +64,8 @@ class Runtime:
 
         self._counting = Counting(self.counts, self.popularity)
         work = {"metrics": self._publish_on, "counts": self._counting.run}
+        if not self.config.on_postgres:
+            work["the write-ahead log"] = self._bound_log
         self._background |= {asyncio.create_task(background.keep_going(name, on)) for name, on in work.items()}
 
     def publish(self) -> None:
@@ -75,12 +78,23 @@ class Runtime:
             await asyncio.sleep(_PUBLISH_EVERY_S)
             self.publish()
 
+    async def _bound_log(self) -> None:
+        from matinee.write import upkeep
+
+        while True:
+            await asyncio.sleep(_LOOK_AT_LOG_EVERY_S)
+            await asyncio.get_running_loop().run_in_executor(self.writes, upkeep.bound_log)
+
     async def close(self) -> None:
         """End what goes on in the background, finish the writes that have begun and close the reader."""
         await background.end(self._background)
         if self._counting is not None:
             await self._counting.finish()
         await self.popularity.close()
+        if not self.config.on_postgres:
+            from matinee.write import upkeep
+
+            self.writes.submit(upkeep.finish)
         self.writes.shutdown(wait=True)
         await self.catalogue.close()
 
@@ -121,10 +135,10 @@ def build(config: Config, source: Source | None = None) -> Runtime:
 def _popularity(config: Config, shared: SharedTier, of_settings: Reader, writes: ThreadPoolExecutor) -> Counts:
     """Return where all processes together count what movies are asked for."""
 
-    async def write(scores: Scores) -> None:
+    async def write(counted: Counted, at_s: float) -> None:
         from matinee.write import popularity  # which cannot be imported before Django has been set up
 
-        await asyncio.get_running_loop().run_in_executor(writes, popularity.add, scores)
+        await asyncio.get_running_loop().run_in_executor(writes, popularity.add, counted, at_s)
 
     async def read(window: Window, limit: int) -> Top:
         return await of_settings.view(ANY).trending(window, limit)

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
-POSTGRES = re.compile(r"postgres(?:ql)?://[^\s]*/?[^\s]*$")
-_REDIS = re.compile(r"(?:rediss?://\S*|unix://\S+)$")
-_MEMCACHED = re.compile(r"memcached://(?:[^\s/:@]+|\[[0-9a-fA-F:]+\])(?::\d{1,5})?/?$")
 AUTO = -1
 
 
@@ -87,48 +82,8 @@ def bytes_or_auto(text: str) -> int:
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)
 
 
-def as_database_url(text: str) -> str:
-    """Read where the catalogue is written. Raises: ValueError."""
-    if not POSTGRES.match(text) and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
-        raise ValueError("must be postgresql://USER@HOST/DATABASE or sqlite:///PATH")
-    return text
-
-
-def postgres_urls(text: str) -> tuple[str, ...]:
-    """Read URLs of PostgreSQL. Raises: ValueError."""
-    # A URL of several hosts has commas of its own, so a list is parted where the next URL begins.
-    urls = tuple(re.split(r"[\s,]+(?=postgres(?:ql)?://)", text.strip().strip(",")))
-    if not all(POSTGRES.match(url) for url in urls):
-        raise ValueError("must be postgresql:// URLs, parted by commas")
-    return urls
-
-
-def as_redis_url(text: str) -> str:
-    """Read the URL of Redis. Raises: ValueError."""
-    if not _REDIS.match(text):
-        raise ValueError("must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], rediss://... or unix://PATH")
-    return text
-
-
-def as_memcached_url(text: str) -> str:
-    """Read the URL of memcached. Raises: ValueError."""
-    if not _MEMCACHED.match(text):
-        raise ValueError("must be memcached://HOST[:PORT]")
-    return text
-
-
 def base_url(text: str) -> str:
     """Read the address of a web site. Raises: ValueError."""
     if not text.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
     return text.rstrip("/")
-
-
-def memory_bytes() -> int:
-    """Return the memory that this machine, or the container that this runs in, may use."""
-    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-    except OSError:
-        return machine_bytes
-    return min(machine_bytes, int(limit)) if limit.isdigit() else machine_bytes

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
 from matinee import config as matinee_config
+from matinee.storage.postgres_session import parameters
+from matinee.storage.sqlite_session import WRITER
 
 _config = matinee_config.load()
 
@@ -32,12 +35,11 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
         "CONN_MAX_AGE": None,
         "OPTIONS": {**stated, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 5_000},
     }
-    if config.pgbouncer:
-        return database | {"DISABLE_SERVER_SIDE_CURSORS": True}
-    given = str(stated.get("options") or "")
-    limits = [f"-c {name}={config.write_timeout_ms}" for name in WRITE_LIMITS]
-    database["OPTIONS"]["options"] = " ".join([given, *limits]).strip()
-    return database
+    limits = dict.fromkeys(WRITE_LIMITS, config.write_timeout_ms)
+    database["OPTIONS"] |= parameters(config.database_url, limits, pgbouncer=config.pgbouncer)
+    # Each BEGIN says it, so no default of a server matters, behind PgBouncer either.
+    database["OPTIONS"]["isolation_level"] = IsolationLevel.READ_COMMITTED
+    return database | ({"DISABLE_SERVER_SIDE_CURSORS": True} if config.pgbouncer else {})
 
 
 SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed before `matinee up` or SECRET_KEY made one"
@@ -94,9 +96,7 @@ _SQLITE = {
             # A transaction takes the one write lock when it begins: taking it later, after a read, could only fail.
             "transaction_mode": "IMMEDIATE",
             "timeout": _config.busy_timeout_ms / 1000,
-            # NORMAL with a write-ahead log survives a killed process; FULL survives a power cut too, and an acknowledged
-            # write must be on disk.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;",
+            "init_command": WRITER,
         },
     }
 }

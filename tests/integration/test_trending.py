@@ -11,7 +11,7 @@ import pytest
 
 from matinee import config as configuration
 from matinee.cache.counting import Counting
-from matinee.domain.popularity import WINDOWS, score
+from matinee.domain.popularity import HALF_LIVES_S, score
 from matinee.errors import LeaderUnavailable
 from matinee.storage import models
 from matinee.storage.leader_state import leader
@@ -25,7 +25,7 @@ HOUR_S = 3600
 def counted(counts: dict[int, int], ago_s: float = 0.0) -> None:
     """Count accesses of some time ago, as some process would."""
     at_s = time.time() - ago_s
-    popularity.add([(movie_id, *(score(count, at_s, window) for window in WINDOWS)) for movie_id, count in counts.items()])  # type: ignore[misc]
+    popularity.add(sorted(counts.items()), at_s)
 
 
 def ids(movies: Client, path: str = "/v1/trending") -> list[int]:
@@ -166,7 +166,7 @@ def test_a_flush_is_not_even_tried_while_the_leader_is_away(movies: Client, monk
     monkeypatch.setattr(popularity.popularity, "add", None)
 
     with pytest.raises(LeaderUnavailable):
-        popularity.add([(1, 1.0, 1.0)])
+        popularity.add([(1, 2)], time.time())
     movies.runtime.counts.update({1: 2})
     flush(movies)
 
@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there_is_not_made_by_a_flush(movies: Client) -> None
     path.rename(path.with_name("away"))
 
     with pytest.raises(LeaderUnavailable):
-        popularity.add([(1, 1.0, 1.0)])
+        popularity.add([(1, 2)], time.time())
 
     assert not path.exists()
 
@@ -215,3 +215,35 @@ async def _unreadable(*_: Any) -> Any:
     from matinee.errors import NoReaderAvailable
 
     raise NoReaderAvailable("It is away.")
+
+
+YEAR_S = 365 * 24 * HOUR_S
+
+
+def test_scores_that_were_written_while_the_clock_was_a_year_ahead_lead_nothing_and_are_mended_at_the_next_flush(
+    movies: Client,
+) -> None:
+    ahead_s = time.time() + YEAR_S
+    models.MoviePopularity.objects.create(movie_id=1, day=score(2, ahead_s, "day"), week=score(2, ahead_s, "week"), at=ahead_s)
+    models.MoviePopularity.objects.create(movie_id=4, day=1e300, week=1e300)  # from before the time was kept, or damaged
+    before = asyncio.run(movies.runtime.popularity.top("day", 9))
+    counted({2: 50})
+    counted({1: 4, 3: 3})
+
+    assert before == []
+    assert [(movie, round(worth)) for movie, worth in asyncio.run(movies.runtime.popularity.top("week", 9))] == [
+        (2, 50), (1, 6), (3, 3), (4, 2),
+    ]  # fmt: skip
+    assert [ids(movies, f"/v1/trending?window={window}") for window in HALF_LIVES_S] == [[2, 1, 3, 4]] * 2
+
+
+def test_a_clock_that_jumps_back_makes_old_counts_old_and_new_ones_count(
+    movies: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted({1: 1_000})
+    monkeypatch.setattr(popularity.popularity, "_now_s", lambda: time.time() - YEAR_S)
+    counted({1: 2, 2: 5}, ago_s=YEAR_S)
+    monkeypatch.undo()
+    counted({3: 2})
+
+    assert ids(movies) == [3, 1, 2]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matinee.domain.popularity import HALF_LIVES_S, WINDOWS, Window, joined, score, worth
+from matinee.domain.popularity import FUTURE_S, HALF_LIVES_S, WINDOWS, Window, joined, mended, score, worth
 
 NOW_S = 1_800_000_000.0
 COUNTS = st.integers(2, 10**9)
@@ -52,3 +52,15 @@ def test_a_score_never_gets_smaller_by_a_count_and_stays_a_number(of_score: floa
 
     assert of_score <= more < math.inf
     assert 0 <= worth(of_score, NOW_S, "day") < math.inf
+
+
+@given(count=COUNTS, ahead_s=st.floats(FUTURE_S + 1, 10**9))
+def test_a_count_of_the_future_is_worth_itself_when_it_is_mended(count: int, ahead_s: float) -> None:
+    at_s = NOW_S + ahead_s
+
+    assert worth(mended(score(count, at_s, "day"), at_s, NOW_S, "day"), NOW_S, "day") == pytest.approx(count, rel=1e-6)
+
+
+@pytest.mark.parametrize("of_score", [math.inf, math.nan, 1e300])
+def test_what_is_too_large_or_no_number_becomes_two_accesses(of_score: float) -> None:
+    assert worth(mended(of_score, 0.0, NOW_S, "week"), NOW_S, "week") == pytest.approx(2)

@@ -14,11 +14,11 @@ from heapq import nlargest
 from typing import Protocol
 
 from matinee.cache.shared import SharedTier
-from matinee.domain.popularity import WINDOWS, Window, joined, score, worth
+from matinee.domain.popularity import FUTURE_S, WINDOWS, Window, joined, mended, score, worth
 from matinee.errors import MatineeError
 
 Top = list[tuple[int, float]]  # movies by id, the most asked-for first, each with how many accesses of now it is worth
-Scores = Sequence[tuple[int, float, float]]  # movies by id, with what is to be added to their scores of each window
+Counted = Sequence[tuple[int, int]]  # movies by id, each with its accesses
 
 
 class Counts(Protocol):
@@ -73,20 +73,30 @@ class MemoryCounts:
         self.away: str | None = None
         self._clock = clock
         self._scores: dict[Window, dict[int, float]] = {window: {} for window in WINDOWS}
+        self._at_s: dict[int, float] = {}
 
     async def add(self, counted: Mapping[int, int], now_s: float) -> str | None:
         """Add counts to the scores."""
         if self.away is not None:
             return self.away
-        for window, scores in self._scores.items():
-            for movie_id, count in counted.items():
-                added = score(count, now_s, window)
-                scores[movie_id] = joined(scores[movie_id], added) if movie_id in scores else added
+        clock_s = self._clock()
+        at_s = min(now_s, clock_s)
+        for movie_id, count in counted.items():
+            before_s = self._at_s.get(movie_id, 0.0)
+            for window, scores in self._scores.items():
+                added = score(count, at_s, window)
+                known = movie_id in scores
+                scores[movie_id] = joined(mended(scores[movie_id], before_s, clock_s, window), added) if known else added
+            self._at_s[movie_id] = at_s if before_s > clock_s + FUTURE_S else max(before_s, at_s)
         return None
 
     async def top(self, window: Window, limit: int) -> Top:
         """Return the movies with the largest scores."""
-        found = nlargest(limit, self._scores[window].items(), key=lambda item: item[1])
+        latest_s = self._clock() + FUTURE_S
+        present = (
+            (movie_id, of_score) for movie_id, of_score in self._scores[window].items() if self._at_s[movie_id] <= latest_s
+        )
+        found = nlargest(limit, present, key=lambda item: item[1])
         return [] if self.away is not None else worths(found, self._clock(), window)
 
     async def close(self) -> None:
@@ -101,7 +111,7 @@ class DatabaseCounts:
 
     def __init__(
         self,
-        write: Callable[[Scores], Awaitable[None]],
+        write: Callable[[Counted, float], Awaitable[None]],
         read: Callable[[Window, int], Awaitable[Top]],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -111,11 +121,8 @@ class DatabaseCounts:
     async def add(self, counted: Mapping[int, int], now_s: float) -> str | None:
         """Add counts to the scores, in one statement; not while the leader is away."""
         # In the order of their ids, so that two processes which write the same movies never wait for each other in a ring.
-        scores = [
-            (movie_id, *(score(count, now_s, window) for window in WINDOWS)) for movie_id, count in sorted(counted.items())
-        ]
         try:
-            await self._write(scores)  # type: ignore[arg-type]  # there are two windows
+            await self._write(sorted(counted.items()), now_s)
         except MatineeError as error:
             return error.detail
         return None

@@ -5,6 +5,7 @@ SQLite's copy is a file (storage/backups.py), PostgreSQL's a folder with a base 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from matinee import config as configuration
+from matinee import private_files
 from matinee.cli.output import Json, as_json, progress, tell
 from matinee.config import Config
 from matinee.errors import OperatorError
@@ -53,10 +55,10 @@ def backup(
         raise OperatorError("--from-follower needs DATABASE_FOLLOWER_URLS; set it, or leave the option out.")
     path = _target(config, target)
     with _undone(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(path.parent)
         _require_free(path, force=force)
         report = _back_up_instance(config, path, from_follower) if config.on_postgres else _back_up_file(config, path)
-    removed = [str(old) for old in _remove_old(config, keep)] if keep else []
+    removed = [str(old) for old in _remove_old(config, keep, path)] if keep else []
     report |= {"bytes": _bytes(path), "seconds": round(time.monotonic() - began_s, 1), "removed": removed}
     if as_json_:
         as_json(report)
@@ -79,6 +81,8 @@ def restore(
     config, began_s = configuration.load(), time.monotonic()
     if not source.exists():
         raise OperatorError(f"There is no {source}; `ls {config.home / 'backups'}` shows the backups of the usual place.")
+    if not os.access(source, os.R_OK):
+        raise OperatorError(f"{source} may not be read by this user; run the command as its owner.")
     with _undone(into or config.home):
         report = _restore_instance(source, into) if source.is_dir() else _restore_file(config, source, into, force=force)
     report["seconds"] = round(time.monotonic() - began_s, 1)
@@ -112,12 +116,20 @@ def _undone(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OperatorError(
-            f"{path} cannot be written ({error.strerror or error}); choose another place, or make room."
-        ) from error
+        raise OperatorError(f"{path} cannot be written ({error.strerror or error}); {_remedy(error)}.") from error
     except KeyboardInterrupt as error:
         tell("Interrupted; what was there is as it was.")
         raise typer.Exit(130) from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room, or choose another place"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "run the command as the owner of that folder, or choose another place"
+    if error.errno == errno.EROFS:
+        return "choose a place on a disk that can be written, or mount it read-write"
+    return "choose another place"
 
 
 def _back_up_file(config: Config, path: Path) -> dict[str, Any]:
@@ -146,7 +158,8 @@ def _back_up_instance(config: Config, path: Path, from_follower: bool) -> dict[s
     about |= {"database": source.database, "postgresql": source.version}
     try:
         base_backup.take(source.conninfo, source.password, draft)
-        (draft / _ABOUT).write_text(json.dumps(about | {"path": path.name}, indent=1) + "\n")
+        private_files.make_file(draft / _ABOUT)
+        (draft / _ABOUT).write_text(json.dumps(about | {"path": path.name}, indent=1) + "\n", encoding="utf-8")
         base_backup.sync(draft)
         if path.exists():
             shutil.rmtree(path)
@@ -157,13 +170,15 @@ def _back_up_instance(config: Config, path: Path, from_follower: bool) -> dict[s
     return about
 
 
-def _remove_old(config: Config, keep: int) -> list[Path]:
+def _remove_old(config: Config, keep: int, made: Path) -> list[Path]:
     """Remove the oldest backups of the usual place; what has another name than they have is nobody's to remove."""
     name = re.compile((_FOLDER if config.on_postgres else _FILE).replace(".", r"\.").format(_STAMP))
     found = sorted(path for path in (config.home / "backups").iterdir() if name.fullmatch(path.name))
-    for path in found[:-keep]:
+    # A name of the future is of a clock that was ahead. It would count as the newest and this backup as an old one.
+    old = [path for path in found if path.name < made.name][: -(keep - 1) or None]
+    for path in old:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return found[:-keep]
+    return old
 
 
 def _bytes(path: Path) -> int:
@@ -246,7 +261,7 @@ def _restore_instance(source: Path, into: Path | None) -> dict[str, Any]:
     from matinee.ops.postgres import program, server_user
 
     try:
-        about = json.loads((source / _ABOUT).read_text())
+        about = json.loads((source / _ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OperatorError(f"{source} is no backup that `matinee backup` made; name one.") from error
     if into is None:

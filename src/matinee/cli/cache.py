@@ -18,6 +18,7 @@ from matinee.cache.policy import POLICIES
 from matinee.cache.traces import Trace
 from matinee.cli.output import Json, as_json, progress, table, tell
 from matinee.errors import OperatorError
+from matinee.private_files import share_as_user_would
 
 _SOURCE = "A file of lines `timestamp,id`, or an access log as JSON lines, plain or .gz; or zipf, drift, crawler: made up."
 
@@ -142,5 +143,6 @@ def _title(report: dict[str, Any]) -> str:
 def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
+        share_as_user_would(path)
     except OSError as error:
         raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error

@@ -16,6 +16,7 @@ from typing import IO, Annotated, Any
 
 import typer
 
+from matinee import private_files
 from matinee.cli.home import open_catalogue, upgrade_catalogue
 from matinee.cli.output import Json, as_json, progress, tell
 from matinee.config import Config, load
@@ -147,6 +148,7 @@ def _open_output(path: str) -> Iterator[Any]:
     try:
         with opened(draft, "wb") as output:
             yield output
+        private_files.share_as_user_would(draft)
         draft.replace(path)
     except OSError as error:
         raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error

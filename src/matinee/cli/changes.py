@@ -132,7 +132,7 @@ def follow(
 
 def _key_in(path: Path | None) -> str:
     try:
-        return path.read_text().strip() if path else ""
+        return path.read_text(encoding="utf-8").strip() if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(f"{path} cannot be read ({error}); name the file that holds the key.") from error
 

@@ -7,6 +7,7 @@ cluster_change.py, and what other machines are given is cluster_render.py.
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from matinee.errors import OperatorError
 from matinee.ops import cluster_file
 from matinee.ops.cluster import Cluster, DatabaseNode, Node
 from matinee.ops.patroni import PatroniNode
+from matinee.ops.postgres import make_passable
 from matinee.ops.processes import happens, tail
 from matinee.ops.service import ServerNode
 from matinee.ops.topology import BALANCERS, BALANCES
@@ -58,8 +60,11 @@ def up(
     for word, known in ((balancer, (*BALANCERS, "none")), (balance, BALANCES)):
         if word is not None and word not in known:
             raise OperatorError(f"{word!r} is unknown; choose one of: {', '.join(known)}.")
-    config = prepare_home(configuration.load())
+    config = configuration.load()
     home = cluster_home.home(config)
+    with suppress(OSError):  # which prepare_home reports
+        make_passable(home)  # before it is made for its owner alone: PostgreSQL's user goes through it to its data
+    config = prepare_home(config)
     with cluster_file.alone(home):
         cluster = cluster_file.load(home) or cluster_file.new(home)
         cluster.look_who_leads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ import typer
 
 from matinee import config as configuration
 from matinee import runtime
-from matinee.cli import health_cache
+from matinee.cli import health_cache, modes
 from matinee.cli.home import export_settings
 from matinee.cli.output import Json, as_json
 from matinee.config import Config
@@ -60,6 +61,8 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "settings", lambda: f"{sum(row.source != 'default' for row in configuration.origins(config))} not at their default"
     yield "home", lambda: _home(config)
     yield "secret", lambda: _secret(config)
+    yield "modes", lambda: modes.check(config)
+    yield "memory", health_cache.memory
     yield "cache", lambda: health_cache.local(config)
     if config.redis_url:
         yield "redis", lambda: health_cache.redis(config)
@@ -71,6 +74,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "admin", _admin
     if config.on_postgres:
         yield "role", _role
+        yield "session", _session
         yield "pools", lambda: _connections(config)
         yield "slots", _slots
         for url in config.follower_urls:
@@ -114,7 +118,7 @@ def _database(config: Config) -> str:
     return f"{config.database_name}, schema up to date"
 
 
-def _one(statement: str, values: tuple[str, ...] = ()) -> tuple[Any, ...]:
+def _one(statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -146,6 +150,30 @@ def _role() -> str:
     return f"{role} may write"
 
 
+def _session() -> str:
+    """Compare the writer's session with what it relies on; behind PgBouncer only roles and databases can state it."""
+    from matinee.storage.postgres_session import RELIED_ON
+
+    row = _one(
+        "SELECT json_object_agg(name, setting), current_user::text, current_setting('synchronous_commit'), "
+        "current_setting('default_transaction_read_only') FROM pg_settings WHERE name = ANY (%s)",
+        (list(RELIED_ON),),
+    )
+    found, role, commit, read_only = row
+    settings = json.loads(found) if isinstance(found, str) else found
+    wrong = [name for name, value in RELIED_ON.items() if str(settings.get(name, value)).lower() != value.lower()]
+    if wrong:
+        remedy = "; ".join(f"ALTER ROLE {role} SET {name} = '{RELIED_ON[name]}'" for name in wrong)
+        raise OperatorError(f"{', '.join(wrong)}: other values than Matinee relies on. Run: {remedy}")
+    if commit == "off":
+        raise OperatorError(
+            f"synchronous_commit is off: a crash loses acknowledged writes. ALTER ROLE {role} SET synchronous_commit = on"
+        )
+    if read_only == "on":
+        raise OperatorError("default_transaction_read_only is on: every write is refused. Turn it off where it was set.")
+    return f"{len(RELIED_ON)} settings as relied on, synchronous_commit {commit}"
+
+
 def _connections(config: Config) -> str:
     """Compare what the pools of this server's processes may open with what each instance takes."""
     at_leader = config.leader_pool_size if config.follower_urls else config.pool_size
@@ -172,10 +200,12 @@ def _slots() -> str:
 def _follower(url: str) -> str:
     import psycopg
 
+    from matinee.storage.postgres_session import command_session
+
     try:
-        with psycopg.connect(url, connect_timeout=2, autocommit=True) as session:
+        with psycopg.connect(url, **command_session(url, "doctor")) as session:
             row = session.execute(
-                "SELECT pg_is_in_recovery(), position, current_setting('transaction_read_only') FROM log_head"
+                "SELECT pg_is_in_recovery(), position, current_setting('transaction_read_only') FROM public.log_head"
             ).fetchone()
     except psycopg.Error as error:
         raise OperatorError(f"{configuration.without_password(url)}: {' '.join(str(error).split())}") from error

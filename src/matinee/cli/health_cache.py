@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from matinee.cache.shared import shared_tier
 from matinee.config import Config
 from matinee.errors import OperatorError
-from matinee.setting_values import memory_bytes
+from matinee.machine import memory_limit
 
 T = TypeVar("T")
 _FACTS_S = 2.0
@@ -22,9 +22,15 @@ _BEST_DECAY_MINUTES = 10
 _ADVICE = f"set maxmemory-policy {_BEST_POLICY} and lfu-decay-time {_BEST_DECAY_MINUTES}"
 
 
+def memory() -> str:
+    """Return the memory that this machine or container may use, and which file limits it."""
+    limit = memory_limit()
+    return f"{_mib(limit.limit_bytes)}, limited by {limit.source}"
+
+
 def local(config: Config) -> str:
     """Return what the processes of this server may keep, all together. Raises: OperatorError when there is no memory for it."""
-    bound_bytes, has_bytes = config.local_cache_bound_bytes, memory_bytes()
+    bound_bytes, has_bytes = config.local_cache_bound_bytes, memory_limit().limit_bytes
     if not bound_bytes:
         return "no local cache: MATINEE_LOCAL_CACHE_BYTES is 0"
     of_all_bytes = bound_bytes * config.workers

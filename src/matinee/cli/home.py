@@ -5,12 +5,14 @@ Called by every command that touches the catalogue.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
 from matinee import config as configuration
-from matinee import runtime
+from matinee import private_files, runtime
+from matinee.cli import modes
 from matinee.cli.output import tell
 from matinee.config import Config
 from matinee.errors import HomeError
@@ -19,16 +21,18 @@ from matinee.errors import HomeError
 def prepare_home(config: Config) -> Config:
     """Make the data folder and the secret key where they are missing. Raises: HomeError when that is not possible."""
     try:
-        config.home.mkdir(parents=True, exist_ok=True)
+        private_files.make_folder(config.home)
         if not config.on_postgres:
-            config.database_path.parent.mkdir(parents=True, exist_ok=True)
-        (config.home / "logs").mkdir(exist_ok=True)
+            private_files.make_folder(config.database_path.parent)
+        private_files.make_folder(config.home / "logs")
         if not config.secret_key:
             _make_secret(configuration.secret_path(config))
+        if tightened := modes.tighten(config):
+            tell(f"{len(tightened)} files could be read by others and are for their owner alone now, as {tightened[0]}.")
     except OSError as error:
         raise HomeError(
             f"The data folder {config.home} cannot be used ({error.strerror}). "
-            "Make it writable, or choose another: MATINEE_HOME=/path/to/folder matinee up"
+            f"{_remedy(error)}, or choose another: MATINEE_HOME=/path/to/folder matinee up"
         ) from error
     config = configuration.load(home=config.home, host=config.host, port=config.port, workers=config.workers)
     if not config.secret_key:
@@ -40,11 +44,15 @@ def prepare_home(config: Config) -> Config:
     return config
 
 
+def _remedy(error: OSError) -> str:
+    return {errno.ENOSPC: "Make room", errno.EROFS: "Mount its disk read-write"}.get(error.errno or 0, "Make it writable")
+
+
 def _make_secret(path: Path) -> None:
     # Made under another name and linked: two first starts at the same moment must end up with the same secret.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(secrets.token_urlsafe(48))
     try:
         os.link(draft, path)

@@ -25,8 +25,9 @@ from matinee.cli import (
     sql,
     users,
 )
-from matinee.cli.output import complain
+from matinee.cli.output import complain, speak_utf8
 from matinee.errors import MatineeError
+from matinee.private_files import keep_private
 
 app = typer.Typer(
     name="matinee",
@@ -121,6 +122,8 @@ for command in (
 
 def main() -> None:
     """Run the command line."""
+    speak_utf8()
+    keep_private()
     try:
         app()
     except MatineeError as error:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON, for scripts.")]
 _PLAIN_INTERVAL_S = 5.0
+
+
+def speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says; a terminal gets its own encoding. Started under another locale, start again.
+
+    A locale such as ISO 8859-1 also decides how arguments, names of files and opened files are decoded, and only the
+    interpreter's start can change that.
+    """
+    if sys.getfilesystemencoding().lower() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  the same program with the same arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with suppress(ValueError):  # it is closed
+                stream.reconfigure(encoding=stream.encoding if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 def complain(text: str) -> None:

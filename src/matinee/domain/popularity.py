@@ -14,7 +14,9 @@ from typing import Literal, get_args
 Window = Literal["day", "week"]
 WINDOWS: tuple[Window, ...] = get_args(Window)
 HALF_LIVES_S: dict[Window, int] = {"day": 6 * 3600, "week": 3 * 24 * 3600}
-_MOST_BITS = 62.0  # of a worth: a score from a clock far ahead of ours is no reason to fail
+MOST_BITS = 40.0  # of a worth: a million million accesses; a larger score is of a clock that was ahead, or damaged
+RESET_BITS = 1.0  # what such a score becomes: two accesses of now
+FUTURE_S = 600  # so far ahead a clock may be; beyond, what it wrote is brought back to the present
 
 
 def score(count: float, now_s: float, window: Window) -> float:
@@ -30,4 +32,15 @@ def joined(one: float, other: float) -> float:
 
 def worth(of_score: float, now_s: float, window: Window) -> float:
     """Return how many accesses of this moment a score is worth."""
-    return float(2.0 ** min(of_score - now_s / HALF_LIVES_S[window], _MOST_BITS))
+    return float(2.0 ** min(of_score - now_s / HALF_LIVES_S[window], MOST_BITS))
+
+
+def mended(of_score: float, at_s: float, now_s: float, window: Window) -> float:
+    """Return a score that was last added to at a moment as it would be if no clock had been ahead.
+
+    A moment in the future makes a score larger by one for each half-life, so taking these away is exact. Where the moment is
+    not known (0), or the score is no number, only what is too large to be true is set back.
+    """
+    half_life_s = HALF_LIVES_S[window]
+    moved = of_score - (at_s - now_s) / half_life_s if at_s > now_s + FUTURE_S else of_score
+    return moved if moved <= now_s / half_life_s + MOST_BITS else now_s / half_life_s + RESET_BITS

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+import time
 from typing import Any
 
 from litestar import Request
@@ -38,10 +40,11 @@ async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
 
 async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scope: str) -> KeyRow:
     key = await runtime.catalogue.authenticate(bearer(request), scope)
-    now = dt.datetime.now(dt.UTC)
-    touched: dict[int, dt.datetime] = request.app.state.touched
-    if not leader.away and (key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S):
-        touched[key.id] = now
+    # The interval is monotonic: after a moment with a clock that was ahead, no key would be touched for as long as it was.
+    now_s = time.monotonic()
+    touched: dict[int, float] = request.app.state.touched
+    if not leader.away and now_s - touched.get(key.id, -math.inf) >= TOUCH_INTERVAL_S:
+        touched[key.id] = now_s
         # Nobody waits for it: losing one tells a minute too little; failing a request for it would be worse.
-        runtime.writes.submit(keys.touch, key.id, now)
+        runtime.writes.submit(keys.touch, key.id, dt.datetime.now(dt.UTC))
     return key

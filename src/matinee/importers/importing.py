@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from matinee import private_files
 from matinee.errors import OperatorError
 from matinee.write import batches
 from matinee.write.batches import Record
@@ -101,8 +102,8 @@ class _Rejections:
 
     def _opened(self) -> BinaryIO:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            return self._path.open("wb")
+            private_files.make_folder(self._path.parent)
+            return open(self._path, "wb", opener=private_files.opener)
         except OSError as error:
             raise OperatorError(
                 f"There are rejected records to tell of, and {self._path} cannot be written ({error.strerror or error}); "

@@ -30,6 +30,8 @@ _CHUNK_BYTES = 2**20
 _GZIP = (
     "--compress=client-gzip:1"  # the usual level takes twice the time for a tenth less; the client, because the server serves
 )
+# Variables that change what a session does, not where the server is.
+_CHANGES_A_SESSION = ("PGOPTIONS", "PGCLIENTENCODING", "PGGEQO", "PGTZ", "PGDATESTYLE", "PGAPPNAME")
 # Of a follower: without them what was restored stands alone, as a leader.
 _SIGNALS = ("standby.signal", "recovery.signal")
 # For an instance that keeps its settings elsewhere, as Debian's do in /etc/postgresql: PostgreSQL does not start without them.
@@ -60,11 +62,15 @@ def take(conninfo: str, password: str, folder: Path) -> None:
     command = [program("pg_basebackup"), "-d", conninfo, "-D", str(folder), "--format=tar", _GZIP, "--wal-method=stream"]
     options = ["--checkpoint=fast", "--manifest-checksums=SHA256", "--no-password", "--label=matinee backup"]
     # The server is reached as the service reaches it, by variables such as PGSSLMODE and PGPASSFILE too.
-    variables = {**os.environ, "LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
+    stated = {name: value for name, value in os.environ.items() if name not in _CHANGES_A_SESSION}
+    variables = {**stated, "LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
     try:
         run([*command, *options], environment=variables)
     except OperatorError as error:
         raise OperatorError(f"{error.detail}\n{_remedy(error.detail)}") from error
+    folder.chmod(0o700)
+    for path in folder.iterdir():
+        path.chmod(0o600)
     compare(folder)
 
 
@@ -116,7 +122,7 @@ def unpack(backup: Path, folder: Path) -> Unpacked:
         shutil.copyfile(backup / MANIFEST, draft / MANIFEST)
         for path in (draft, *draft.rglob("*")):
             own(path)
-        version = int((draft / "PG_VERSION").read_text())
+        version = int((draft / "PG_VERSION").read_text(encoding="utf-8"))
         run([program("pg_verifybackup", version), "--quiet", str(draft)], user, environment())
         for name in _SIGNALS:
             (draft / name).unlink(missing_ok=True)

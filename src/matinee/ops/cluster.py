@@ -25,7 +25,7 @@ from matinee.ops import engines, patroni, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.patroni import PatroniNode
-from matinee.ops.postgres import PostgresNode, own, program, reachable_folder
+from matinee.ops.postgres import PostgresNode, make_passable, own, program, reachable_folder
 from matinee.ops.processes import Started, free_port, happens
 from matinee.ops.service import ServerNode
 from matinee.ops.topology import Place, Topology, local_sizes, ports_of
@@ -293,7 +293,10 @@ class Cluster:
         cluster = rendering.Cluster(topology, layout, self.passwords, self.shape.settings, bin_folder)
         rendering.write(rendering.local(cluster), layout.config_folder)
         for node in self.engines:
-            layout.data(node.place).mkdir(parents=True, exist_ok=True)
+            make_passable(layout.data(node.place).parent)
+            data = layout.data(node.place)
+            data.mkdir(exist_ok=True)
+            data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
         for database in self.databases:
@@ -317,7 +320,7 @@ class Cluster:
 
     def server_environment(self, name: str) -> dict[str, str]:
         """Return what a server was rendered to be told."""
-        lines = (self.home / "config" / f"{name}.env").read_text().splitlines()
+        lines = (self.home / "config" / f"{name}.env").read_text(encoding="utf-8").splitlines()
         return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
     def add_server(self, command: list[str], port: int | None) -> ServerNode:

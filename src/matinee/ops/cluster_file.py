@@ -20,7 +20,7 @@ from matinee.ops import cluster
 from matinee.ops.cluster import Cluster, DatabaseNode, Shape
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
-from matinee.ops.postgres import PostgresNode
+from matinee.ops.postgres import PostgresNode, make_passable
 from matinee.ops.processes import Started, boot_id, happens
 from matinee.ops.service import ServerNode
 from matinee.ops.topology import Place
@@ -36,7 +36,7 @@ def new(home: Path) -> Cluster:
 def load(home: Path) -> Cluster | None:
     """Return the cluster of a folder as its state file says; None when none was made. Raises: OperatorError."""
     try:
-        return _cluster(home, json.loads(_path(home).read_text()))
+        return _cluster(home, json.loads(_path(home).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -73,7 +73,7 @@ def save(kept: Cluster) -> None:
 @contextmanager
 def alone(home: Path) -> Iterator[None]:
     """Keep other commands from changing the cluster meanwhile. Raises: OperatorError when one takes too long."""
-    home.mkdir(parents=True, exist_ok=True)
+    make_passable(home)
     home.chmod(0o711)  # PostgreSQL's user passes through to its data; what else lies here is for its owner alone
     with (home / "lock").open("w") as file:
         if not happens(lambda: _take(file.fileno()), LOCK_WITHIN_S):

@@ -113,7 +113,7 @@ class PatroniNode(PostgresNode):
     def postmaster(self) -> Started | None:
         """Return PostgreSQL's first process; None when none runs in the node's folder."""
         try:
-            pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+            pid = int((self.data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
             is_ours = str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
         except (OSError, ValueError):
             return None

@@ -175,10 +175,8 @@ class PostgresNode:
 
     def make_folder(self) -> None:
         """Make the instance's folder and its log, for the server's user."""
-        for folder in reversed([folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]):
-            folder.mkdir()
-            folder.chmod(0o711)  # whatever the umask: the server's user must get through
-        self.log.touch()
+        make_passable(self.folder)
+        self.log.touch(mode=0o600)
         own(self.folder)
         own(self.log)
 
@@ -191,9 +189,16 @@ class PostgresNode:
         )
         own(included)
         main = self.data / "postgresql.conf"
-        if "matinee.conf" not in main.read_text():
+        if "matinee.conf" not in main.read_text(encoding="utf-8"):
             with main.open("a") as file:
                 file.write("include = 'matinee.conf'\n")
+
+
+def make_passable(path: Path) -> None:
+    """Make a folder and those above it that are missing, which the server's user may pass through, whatever the umask."""
+    for folder in reversed([folder for folder in (path, *path.parents) if not folder.exists()]):
+        folder.mkdir()
+        folder.chmod(0o711)
 
 
 def program(name: str, version: int | None = None) -> str:
@@ -249,7 +254,7 @@ def reachable(path: Path) -> bool:
 def environment(**more: str) -> dict[str, str]:
     """Return what PostgreSQL's programs are run with: none of the PG* variables, which would lead them to another server."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return kept | {"PGCONNECT_TIMEOUT": "2", "LC_ALL": "C"} | more
+    return kept | {"PGCONNECT_TIMEOUT": "2", "PGCLIENTENCODING": "UTF8", "LC_ALL": "C"} | more
 
 
 def _statistics() -> dict[str, tuple[str, str]]:

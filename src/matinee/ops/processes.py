@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from matinee import private_files
 from matinee.errors import OperatorError, PortTaken
 
 _LOOK_INTERVAL_S = 0.02
@@ -83,7 +84,7 @@ def started_at(pid: int) -> Started | None:
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, user: str | None = None) -> Started:
     """Start a process in a session of its own, so that it outlives this command; it writes into its log."""
-    with log.open("ab") as output:
+    with open(log, "ab", opener=private_files.opener) as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
             cwd="/", **as_user(user),
@@ -110,7 +111,8 @@ def run(
     named = f"`{Path(command[0]).name} {' '.join(command[1:3])} ...`"
     try:
         done: subprocess.CompletedProcess[str] = subprocess.run(
-            command, input=typed, capture_output=True, text=True, env=environment, cwd="/", check=False, timeout=within_s,
+            command, input=typed, capture_output=True, encoding="utf-8", errors="replace", env=environment, cwd="/",
+            check=False, timeout=within_s,
             **as_user(user),
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -195,7 +197,7 @@ def free_port(taken: Collection[int] = ()) -> int:
     A node keeps its port while it is dead. So it lies below those that the system gives to clients: one of these may be
     somebody's when the node is started again.
     """
-    highest = int(_EPHEMERAL_PORTS.read_text().split()[0]) - 1 if _EPHEMERAL_PORTS.exists() else 32_767
+    highest = int(_EPHEMERAL_PORTS.read_text(encoding="utf-8").split()[0]) - 1 if _EPHEMERAL_PORTS.exists() else 32_767
     candidates = range(min(_LOWEST_PORT, highest - 1_000), highest)
     for port in random.sample(candidates, len(candidates)):
         if port not in taken and is_free(port):
@@ -222,7 +224,7 @@ def require_free(name: str, port: int) -> None:
 
 def boot_id() -> str:
     """Return what tells this run of the system from the one before: ids and ticks begin anew with each."""
-    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+    return _BOOT_ID.read_text(encoding="utf-8").strip() if _BOOT_ID.exists() else ""
 
 
 def tail(log: Path) -> str:
@@ -238,7 +240,7 @@ def tail(log: Path) -> str:
 def _stat(pid: int) -> list[str] | None:
     """Return what the system says of a process, from its state on; None when there is none."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     return text.rpartition(")")[2].split()  # the name before it may hold blanks and brackets

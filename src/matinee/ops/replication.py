@@ -16,14 +16,14 @@ from matinee.ops.cluster import DATABASE, Cluster, DatabaseNode
 
 _LEADER = """
     SELECT json_build_object(
-        'position', (SELECT position FROM log_head),
+        'position', (SELECT position FROM public.log_head),
         'wal_bytes', pg_current_wal_lsn() - '0/0',
         'slots', (SELECT json_object_agg(slot_name, wal_status) FROM pg_replication_slots)
     )
 """
 _FOLLOWER = """
     SELECT json_build_object(
-        'position', (SELECT position FROM log_head),
+        'position', (SELECT position FROM public.log_head),
         'wal_bytes', pg_last_wal_replay_lsn() - '0/0',
         'last_commit_s', extract(epoch FROM now() - pg_last_xact_replay_timestamp()),
         'is_streaming', EXISTS (SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'),

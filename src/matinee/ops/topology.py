@@ -116,7 +116,7 @@ class Topology:
 def read(path: Path) -> Topology:
     """Return the cluster that a file says. Raises: OperatorError with all that is wrong with it."""
     try:
-        said = tomllib.loads(path.read_text())
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise OperatorError(f"There is no {path}; `matinee cluster topology > {path}` writes one to begin with.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

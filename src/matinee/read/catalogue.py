@@ -182,7 +182,7 @@ class Catalogue:
         return _encoder.encode({"items": [row._asdict() for row in rows], "position": position, "has_more": more})
 
     def documents(self) -> AsyncIterator[bytes]:
-        """Yield every movie's stored body in order of position, all of one snapshot."""
+        """Yield every movie's stored body in order of position, each movie once, as it was at some moment of the reading."""
         return self._reader.documents()
 
     async def count(self) -> int:

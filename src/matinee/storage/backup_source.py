@@ -9,10 +9,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from matinee.config import without_password
 from matinee.errors import DatabaseError
+from matinee.storage.postgres_session import command_session
 
 _LOOK = """
     SELECT (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user), current_user::text,
-        to_regclass('log_head') IS NOT NULL, (SELECT count(*) FROM pg_tablespace) > 2,
+        to_regclass('public.log_head') IS NOT NULL, (SELECT count(*) FROM pg_tablespace) > 2,
         current_setting('server_version_num')::int / 10000, current_database()::text
 """
 _CLUSTER = "DATABASE_URL=$(matinee cluster url leader --owner --passwords) matinee backup"
@@ -34,10 +35,10 @@ def look(url: str) -> BackupSource:
     """Return what is known of a source; its position is the least that a backup from now on holds. Raises: DatabaseError."""
     name = without_password(url)
     try:
-        with psycopg.connect(url, connect_timeout=2, autocommit=True) as session:
+        with psycopg.connect(url, **command_session(url, "backup")) as session:
             ((may_copy, role, is_ours, has_tablespaces, version, database),) = session.execute(_LOOK).fetchall()
             _require(name, role, may_copy=may_copy, is_ours=is_ours, has_tablespaces=has_tablespaces)
-            ((position,),) = session.execute("SELECT position FROM log_head WHERE id = 1").fetchall()
+            ((position,),) = session.execute("SELECT position FROM public.log_head WHERE id = 1").fetchall()
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
         raise DatabaseError(f"{name} cannot be copied ({reason}). Check the URL, and that the server runs.") from error

@@ -6,6 +6,7 @@ catalogue that is replaced is kept. A log never lies beside a file that it does 
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ _STEP_PAGES = 2_560  # 10 MiB: how often progress is told, and a Ctrl-C is heard
 _ALONE_WITHIN_S = 1.0  # whoever has the file open keeps it open: waiting longer is of no use
 _WRITER_WITHIN_S = 10.0  # a batch of an import takes about a second
 _BESIDE = ("-wal", "-shm", "-journal")
+
+# What lies in permissions and disks, not in what the file holds.
+_OF_THE_DISK = (sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 # What is called while pages are copied, with the bytes that are done and all of them.
 Watch = Callable[[int, int], None]
@@ -116,12 +120,21 @@ def restore(
 @contextmanager
 def _draft(target: Path) -> Iterator[Path]:
     """Yield a new file beside a target, for nobody else to read: a catalogue holds digests of passwords and keys."""
+    _remove_abandoned(target)
     draft = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         yield draft
     finally:
         for path in (draft, *_beside(draft)):
+            path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove the drafts of processes that were killed in the middle of a copy to the same name."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        pid = path.name.rpartition(".part")[0].rpartition(".")[2]
+        if pid.isdigit() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists():
             path.unlink(missing_ok=True)
 
 
@@ -156,7 +169,19 @@ def _log_ahead(draft: Path, source: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_WRITER_WITHIN_S)
+    """Open a file to read. To read a write-ahead log, SQLite makes a file beside it, which a read-only disk refuses."""
+    log = path.with_name(path.name + "-wal")
+    is_still = _is_read_only(path) and not (log.exists() and log.stat().st_size)
+    options = "mode=ro&immutable=1" if is_still else "mode=ro"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, isolation_level=None, timeout=_WRITER_WITHIN_S)
+
+
+def _is_read_only(path: Path) -> bool:
+    """Return whether a file's disk is mounted read-only, so that nothing changes it."""
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def _open_to_write(path: Path, within_s: float) -> sqlite3.Connection:
@@ -229,13 +254,12 @@ def _is_linked(catalogue: Path, kept: Path) -> bool:
 
 
 def _own_like(draft: Path, catalogue: Path) -> None:
-    """Give a draft to whom the catalogue belongs: who restores may be root, and the server not."""
+    """Give a draft to the owner of the catalogue, alone: root may restore what another user serves."""
     there = catalogue if catalogue.exists() else catalogue.parent
     found = there.stat()
     with suppress(PermissionError):
         os.chown(draft, found.st_uid, found.st_gid)
-    if there is catalogue:
-        draft.chmod(found.st_mode & 0o777)
+    draft.chmod(0o600)
 
 
 def _beside(path: Path) -> list[Path]:
@@ -259,8 +283,30 @@ def _in_use(catalogue: Path) -> DatabaseError:
 
 
 def _unusable(path: Path | str, error: sqlite3.Error) -> DatabaseError:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+    """Return what is wrong with a file, or with its disk, and what to do about that."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
         return DatabaseError(f"There is no room for the copy of {path} ({error}); make room, or choose another folder.")
+    if _is_locked(error):
+        return DatabaseError(f"{path} is locked by another program ({error}); try again when that has ended.")
+    if code in _OF_THE_DISK and isinstance(path, Path):
+        return DatabaseError(_trouble(path, error))
     return DatabaseError(
         f"{path} is damaged, or no catalogue of Matinee ({error}); take another copy, or restore an older one."
     )
+
+
+def _trouble(path: Path, error: sqlite3.Error) -> str:
+    """Say why a file that may be whole cannot be read."""
+    if not path.exists():
+        return f"There is no {path}; name a file that is there."
+    if not os.access(path, os.R_OK):
+        return f"{path} may not be read by this user; run the command as its owner."
+    if _is_read_only(path):
+        return (
+            f"{path} is on a read-only disk with a write-ahead log beside it, which can only be read where files can be made. "
+            f"Copy {path.name} and {path.name}-wal to another folder, and use that copy."
+        )
+    if not os.access(path.parent, os.W_OK):
+        return f"{path.parent} may not be written to by this user, which SQLite needs; run the command as the owner of {path}."
+    return f"The disk of {path} fails ({error}); look at the system's log, and copy what can still be read to another disk."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,14 +107,6 @@ class Followers:
     def staleness_s(self, position: int) -> float:
         """Return how old a value that was read at a position is at most."""
         return self._samples.staleness_s(position, time.monotonic())
-
-    async def stream(self, statement: Statement) -> AsyncIterator[Any]:
-        """Yield the rows of a long statement from one copy."""
-        if not self._watch.settled.is_set():
-            await self._settle()
-        copy = self._pick(Demand(), []) or self._leader
-        async for row in copy.server.stream(statement):
-            yield row
 
     async def plan(self, statement: Statement) -> tuple[str, list[str]]:
         """Return the copy that would serve a statement now, and its plan there, run for real."""

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
@@ -20,7 +22,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from matinee.errors import LeaderUnavailable
 from matinee.storage.leader_state import due_s, leader
-from matinee.storage.postgres import cut
+from matinee.storage.postgres import cut, has_ended
+from matinee.storage.postgres_session import of_a_transaction
 
 # What Django raises for a leader that is gone, was cut off, or has become a follower (25006, an InternalError).
 LOST = (OperationalError, InterfaceError, InternalError)
@@ -41,40 +44,47 @@ def note_written(position: int) -> None:
     leader.wrote(position)
 
 
+@dataclass
+class Wait:
+    """One wait for the leader: whether it was ended from this side."""
+
+    was_cut: bool = False
+
+
 @contextmanager
-def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[None]:
+def within_deadline(connection: BaseDatabaseWrapper) -> Iterator[Wait]:
     """Cut the connection when the leader is found to be away, or after MATINEE_WRITE_TIMEOUT_MS, time in line included.
 
     Raises: LeaderUnavailable when all the time was spent in line.
     """
+    wait = Wait()
     if connection.vendor != "postgresql" or connection.in_atomic_block:
-        yield
+        yield wait
         return
     left_s = settings.WRITE_TIMEOUT_S if (at_s := due_s.get()) is None else at_s - time.monotonic()
     if left_s <= 0:
         raise LeaderUnavailable("The leader takes too long for the writes before this one; nothing was written, try again.")
-    end_wait = partial(_cut, connection)
+    end_wait = partial(_cut, connection, wait)
     timer = threading.Timer(left_s, end_wait)
     timer.daemon = True
     timer.start()
     leader.waits(end_wait)
     try:
-        yield
+        yield wait
     finally:
         leader.waits_no_longer(end_wait)
         timer.cancel()
 
 
 def limit(connection: BaseDatabaseWrapper) -> None:
-    """Give a transaction that has begun its limits on PostgreSQL's side, where its session has none: behind PgBouncer.
+    """Give a transaction that has begun its limits, and what it relies on, where its session has none: behind PgBouncer.
 
     A cut ends the wait on this side only. On the other one, each write that was given up would leave a session that waits
     for the lock, and a process that froze would keep the lock for ever.
     """
     if connection.vendor == "postgresql" and settings.BEHIND_PGBOUNCER:
         with connection.cursor() as cursor:
-            until_commit = "SELECT set_config(name, %s, TRUE) FROM unnest(%s::text[]) AS name"
-            cursor.execute(until_commit, [f"{settings.WRITE_TIMEOUT_S:g}s", list(settings.WRITE_LIMITS)])
+            cursor.execute(*of_a_transaction(dict.fromkeys(settings.WRITE_LIMITS, f"{settings.WRITE_TIMEOUT_S:g}s")))
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:
@@ -84,7 +94,13 @@ def drop(connection: BaseDatabaseWrapper) -> None:
             connection.close()
 
 
-def _cut(connection: BaseDatabaseWrapper) -> None:
+def is_lost(connection: BaseDatabaseWrapper, link: Any) -> bool:
+    """Return whether a link to PostgreSQL has ended, by either side; Django may have opened another one already."""
+    return link is not None and connection.vendor == "postgresql" and (connection.connection is not link or has_ended(link))
+
+
+def _cut(connection: BaseDatabaseWrapper, wait: Wait) -> None:
+    wait.was_cut = True
     link = connection.connection
     if link is None:
         return  # it is still being opened, which has a time-out of its own

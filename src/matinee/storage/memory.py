@@ -198,7 +198,7 @@ class MemoryReader:
         return self._keys.get(digest)
 
     async def documents(self) -> AsyncIterator[bytes]:
-        """Yield every movie's body in order of position, all of one snapshot."""
+        """Yield every movie's body in order of position."""
         for movie in sorted(self._movies.values(), key=lambda movie: movie.position):
             yield encode_body(movie)
 

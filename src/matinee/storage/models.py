@@ -236,6 +236,7 @@ class MoviePopularity(models.Model):
     movie_id = models.BigIntegerField(primary_key=True)
     day = models.FloatField()
     week = models.FloatField()
+    at = models.FloatField(db_default=0.0)  # when it was last counted, in seconds since 1970; 0 before this was kept
 
     class Meta:
         db_table = "movie_popularity"

@@ -128,7 +128,7 @@ class Reader(Protocol):
         """Return a key by the SHA-256 of its text, None when there is none or it is revoked."""
 
     def documents(self) -> AsyncIterator[bytes]:
-        """Yield every movie's body in order of position, all of one snapshot."""
+        """Yield every movie's body in order of position, each movie once, as it was at some moment of the reading."""
 
     async def count(self) -> int:
         """Return the number of movies. Cost: a walk of an index; for the command line only."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from matinee.domain.freshness import AsOf, Demand
@@ -62,10 +61,6 @@ class RecordingSource:
     def staleness_s(self, position: int) -> float:
         """Return how old a value that was read at a position is at most."""
         return self._source.staleness_s(position)
-
-    def stream(self, statement: Statement) -> AsyncIterator[Any]:
-        """Yield the rows of a long statement."""
-        return self._source.stream(statement)
 
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy."""

@@ -6,9 +6,13 @@ migrates owns the tables; neither role can alter them.
 
 from __future__ import annotations
 
-from django.db import connection
+from contextlib import suppress
+from typing import Any
+
+from django.db import DatabaseError, connection
 
 from matinee.storage.postgres import READ_SETTINGS
+from matinee.storage.postgres_session import RELIED_ON
 
 WRITER, READER = "matinee_writer", "matinee_reader"
 # What readers ask for, by queries/*.sql. People who sign in, their sessions and stored answers are none of it.
@@ -37,7 +41,17 @@ def ensure() -> str | None:
                 cursor.execute(f"ALTER ROLE {READER} SET {name} = {value}")
         for statement in _grants():
             cursor.execute(statement)
+        if may_create:
+            _rely(cursor)
     return f"Give {' and '.join(missing)} a password: ALTER ROLE {missing[0]} PASSWORD '...'" if missing else None
+
+
+def _rely(cursor: Any) -> None:
+    """State for both roles what every session relies on: behind PgBouncer, sessions cannot state it themselves."""
+    with suppress(DatabaseError):  # since PostgreSQL 16 only an administrator of a role may; direct sessions need it not
+        for role in (WRITER, READER):
+            for name, value in RELIED_ON.items():
+                cursor.execute(f"ALTER ROLE {role} SET {name} = '{value}'")
 
 
 def _grants() -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from matinee import private_files
 from matinee.config import Config
 from matinee.errors import DatabaseError
 from matinee.storage import roles
@@ -67,6 +68,8 @@ def _claim_file(path: Path) -> None:
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
         raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; {wanted} or newer is needed.")
+    with suppress(OSError):  # which SQLite then reports
+        private_files.make_file(path)  # its log and shared memory get the mode of the file
     try:
         with closing(sqlite3.connect(path)) as file:
             tables = file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
@@ -136,9 +139,11 @@ def _alone() -> Iterator[None]:
         cursor.execute("SELECT pg_advisory_lock(%s)", [APPLICATION_ID])
         cursor.execute("SET lock_timeout = %s", [LOCK_WITHIN_MS])
         cursor.execute("SET statement_timeout = %s", [STATEMENT_WITHIN_MS])
+    connection.holds_session = True  # type: ignore[attr-defined]  # leader_backend's
     try:
         yield
     finally:
+        connection.holds_session = False  # type: ignore[attr-defined]
         connection.close()  # which gives the lock back, whatever state the session is in
 
 

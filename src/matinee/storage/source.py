@@ -6,7 +6,6 @@ sql_reader.py.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol
 
 from matinee.domain.change_log import ChangeLog
@@ -57,9 +56,6 @@ class Source(Protocol):
 
     def staleness_s(self, position: int) -> float:
         """Return how old a value that was read at a position is at most, if it has changed at all."""
-
-    def stream(self, statement: Statement) -> AsyncIterator[Any]:
-        """Yield the rows of a long statement, all of one snapshot."""
 
     async def plan(self, statement: Statement) -> tuple[str, list[str]]:
         """Return where a statement is served, and the lines of its plan there; for the command line."""

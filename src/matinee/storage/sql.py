@@ -59,4 +59,4 @@ def _files(engine: Engine) -> Iterator[tuple[str, str]]:
     for place in (folder, folder / engine):
         for file in sorted(place.iterdir(), key=lambda item: item.name):
             if file.name.endswith(".sql"):
-                yield file.name, file.read_text()
+                yield file.name, file.read_text(encoding="utf-8")

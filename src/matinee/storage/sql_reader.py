@@ -6,18 +6,22 @@ where it is sent is the source's to choose.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.domain.freshness import ANY, AsOf, Demand
+from matinee.domain.id_set import IdSet
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
+from matinee.errors import NoReaderAvailable
 from matinee.storage.page_sql import (
     FacetDirectory,
     ids_statement,
@@ -31,6 +35,8 @@ from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, Person
 from matinee.storage.source import Source
 from matinee.storage.sql import Statement, named_queries
 
+_EXPORT_ROWS = 100  # a batch: about a millisecond, and far within a read's deadline on a slow disk
+_EXPORT_TRIES, _EXPORT_PAUSE_S = 10, 1.0
 _LAG_INTERVAL_S = 0.1  # how often the facets are asked for while the copies lag behind what is known
 
 
@@ -144,9 +150,30 @@ class SqlReader:
         return KeyRow(*rows[0]) if rows else None
 
     async def documents(self) -> AsyncIterator[bytes]:
-        """Yield every movie's body in order of position, all of one snapshot."""
-        async for (body,) in self._source.stream(Statement(self._sql["documents"], name="documents")):
-            yield body
+        """Yield every movie's body in order of position, each movie once; between two batches nothing is held open.
+
+        A movie that changes meanwhile gets a later position: it was yielded before as it was then, or comes later as it is now.
+        """
+        yielded, after, view = IdSet(), -1, self
+        while True:
+            rows = await view._documents_after(after)
+            for movie_id, position, body in rows:
+                after = position
+                if yielded.add(movie_id):
+                    yield body
+            if len(rows) < _EXPORT_ROWS:
+                return
+            # Another follower may be asked next; one that lags would not have the movies that have moved to the end.
+            reached = view.as_of.position if view.as_of else 0
+            view = self.view(Demand(max(reached, after), is_forgiving=True))
+
+    async def _documents_after(self, after: int) -> list[Any]:
+        """Return the next documents; try again for a while when no copy can be read: a failover ends no export."""
+        for _ in range(_EXPORT_TRIES - 1):
+            with suppress(NoReaderAvailable):
+                return await self._named("documents_after", {"after": after, "limit": _EXPORT_ROWS})
+            await asyncio.sleep(_EXPORT_PAUSE_S)
+        return await self._named("documents_after", {"after": after, "limit": _EXPORT_ROWS})
 
     async def count(self) -> int:
         """Return the number of movies."""

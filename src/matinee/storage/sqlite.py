@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement, named_queries
 from matinee.storage.sql_reader import SqlReader
+from matinee.storage.sqlite_session import prepare_reader
 from matinee.storage.turns import Turns
 
 _OPS_BETWEEN_CLOCKS = 20_000  # virtual machine steps, about a millisecond
@@ -88,15 +87,6 @@ class SqliteFile:
         """Return the time since the file could last be looked at: it is the leader itself."""
         return time.monotonic() - self._seen_s
 
-    async def stream(self, statement: Statement) -> AsyncIterator[Any]:
-        """Yield the rows of a long statement over a connection of its own, so that nobody waits for them."""
-        try:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-                for row in connection.execute(statement.text, statement.values):
-                    yield row
-        except sqlite3.Error as error:
-            raise _unreadable(error) from error
-
     async def plan(self, statement: Statement) -> tuple[str, list[str]]:
         """Return the file and the plan that SQLite makes, without running it."""
         rows = self._execute(f"EXPLAIN QUERY PLAN {statement.text}", statement.values)
@@ -163,6 +153,7 @@ class SqliteFile:
         connection = sqlite3.connect(
             f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, cached_statements=512
         )
+        prepare_reader(connection)
         connection.set_progress_handler(self._is_late, _OPS_BETWEEN_CLOCKS)
         self._connection, self._cursor = connection, connection.cursor()
         self._data_version = -1  # each connection counts the commits of others from its own beginning

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from matinee.storage.postgres_session import command_session
 from matinee.storage.sql import named_queries
 
 BIG_TABLE_ROWS = 10_000  # below, reading a table from end to end is the right plan
@@ -30,7 +31,7 @@ def _copy(url: str) -> dict[str, Any]:
     sql = named_queries("postgresql")
     found: dict[str, Any] = {"name": _address(url)}
     try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=2, row_factory=dict_row) as session:
+        with psycopg.connect(url, row_factory=dict_row, **command_session(url, "report")) as session:
             for part in _REPORTS:
                 found[part] = _ask(session, sql[f"report_{part}"])
     except psycopg.OperationalError as error:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from matinee.domain import ranking
 from matinee.domain.ids import MAX_ID, ExternalId
 from matinee.domain.movie import CONTENT_FIELDS, MovieContent, MovieDocument, known_ids
 from matinee.domain.text import fold
 from matinee.errors import Conflict, LeaderUnavailable
-from matinee.storage import documents, leader_file, leader_link, models, rows
+from matinee.storage import documents, leader_file, leader_link, models, rows, sqlite_log
 from matinee.storage.bulk import add_to_facet_counts, delete_rows, insert_rows
 from matinee.storage.resolve import Facets, IdPolicy, resolve_facets, resolve_people
 from matinee.storage.rows import CREDIT_LISTS, FACET_LISTS
@@ -58,10 +59,8 @@ class Leader:
         leader_file.follow(connection)
         leader_link.require()
         try:
-            with leader_link.within_deadline(connection), transaction.atomic():
-                leader_link.limit(connection)
-                leader_file.require_unmoved(connection)
-                work = Transaction(actor)
+            with leader_link.within_deadline(connection) as wait, ExitStack() as stack:
+                work = _begin(stack, connection, actor, wait)
                 yield work
                 work.finish()
                 is_committing = True
@@ -69,6 +68,32 @@ class Leader:
             leader_link.drop(connection)
             raise _unavailable(error, is_committing=is_committing) from error
         leader_link.note_written(work.position)
+        sqlite_log.shrink_log(connection)
+
+
+def _begin(stack: ExitStack, connection: BaseDatabaseWrapper, actor: str, wait: leader_link.Wait) -> Transaction:
+    """Enter a transaction and lock the log's head; once more when a connection of before turns out to be lost.
+
+    Only here: nothing has been sent yet that could have been committed. A connection that was cut at the deadline is not tried
+    again.
+    """
+    link = None if connection.in_atomic_block else connection.connection
+    try:
+        return _begin_once(stack, connection, actor)
+    except leader_link.LOST:
+        if wait.was_cut or not leader_link.is_lost(connection, link):
+            raise
+    return _begin_once(stack, connection, actor)
+
+
+def _begin_once(stack: ExitStack, connection: BaseDatabaseWrapper, actor: str) -> Transaction:
+    with ExitStack() as begun:
+        begun.enter_context(transaction.atomic())
+        leader_link.limit(connection)
+        leader_file.require_unmoved(connection)
+        work = Transaction(actor)
+        stack.push(begun.pop_all())
+    return work
 
 
 def _unavailable(error: Exception, *, is_committing: bool) -> LeaderUnavailable:

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Callable
 from typing import TypedDict
 
+from django.db.models import Q
+
 from matinee.domain.movie import MovieDocument
 from matinee.domain.representation import encode_body
 from matinee.errors import IdempotencyKeyReused
@@ -54,7 +56,8 @@ def once(key: str | None, request: bytes, actor: str, write: Callable[[Transacti
             return _answer(work.position, document), False
         digest = hashlib.sha256(f"{actor}\n{key}".encode()).hexdigest()
         request_digest = hashlib.sha256(request).hexdigest()
-        IdempotentAnswer.objects.filter(created_at__lt=work.now - KEPT).delete()
+        # One from the future was made while a clock was ahead, and would be kept for as long as it was.
+        IdempotentAnswer.objects.filter(Q(created_at__lt=work.now - KEPT) | Q(created_at__gt=work.now + KEPT)).delete()
         stored = IdempotentAnswer.objects.filter(digest=digest).first()
         if stored is not None:
             if stored.request_digest != request_digest:

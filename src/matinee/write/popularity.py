@@ -14,14 +14,17 @@ from matinee.errors import LeaderUnavailable
 from matinee.storage import leader_file, leader_link, popularity
 
 
-def add(scores: Sequence[tuple[int, float, float]]) -> None:
-    """Add to the scores of movies: id, day, week. Not even tried while the leader is away. Raises: LeaderUnavailable."""
+def add(counted: Sequence[tuple[int, int]], at_s: float) -> None:
+    """Add accesses of a moment to the scores of movies. Not even tried while the leader is away. Raises: LeaderUnavailable."""
     leader_file.follow(connection)
     leader_link.require()
     try:
         with leader_link.within_deadline(connection), transaction.atomic():
             leader_link.limit(connection)
-            popularity.add(scores)
+            popularity.add(counted, at_s)
+        with leader_link.within_deadline(connection), transaction.atomic():
+            leader_link.limit(connection)
+            popularity.mend()
     except Error as error:
         leader_link.drop(connection)
         raise LeaderUnavailable(f"What movies are asked for cannot be written right now ({error}).") from error

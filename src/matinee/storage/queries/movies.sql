@@ -16,9 +16,9 @@ SELECT t.movie_id, 0, t.position, 0, NULL, t.merged_into
 FROM external_id e JOIN tombstone t ON t.movie_id = e.movie_id WHERE e.scheme = :scheme AND e.value = :value
 LIMIT 1
 
--- name: documents
--- Every document in order of position, for an export that streams; one statement, so one snapshot.
-SELECT body FROM movie_document ORDER BY position
+-- name: documents_after
+-- The next documents after a position, for an export: a short statement each, because a long one would hold back the database.
+SELECT movie_id, position, body FROM movie_document WHERE position > :after ORDER BY position LIMIT :limit
 
 -- name: count_documents
 -- How many movies there are, for the progress of an export.
