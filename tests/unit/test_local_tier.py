@@ -23,6 +23,7 @@ class Kept:
     histories: int = 0
     size_bytes: int = 100
     expires_s: float = math.inf
+    absence: object | None = None
 
 
 def begun() -> tuple[ChangeLog, LocalTier[Kept]]:
