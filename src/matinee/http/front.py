@@ -335,9 +335,11 @@ class _Exchange:
             self._sent_bytes += len(message.get("body", b""))
         try:
             await self._send(message)
-        except Exception as error:
+        except BaseException as error:
             self._is_gone, self._status = True, ClientGone.status
-            raise ClientGone from error
+            if isinstance(error, Exception):
+                raise ClientGone from error
+            raise
 
     async def _answer_preflight(self) -> None:
         await self._pass_on({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
