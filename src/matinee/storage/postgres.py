@@ -156,7 +156,10 @@ class Server:
         }
         if self.options.pgbouncer:
             return kwargs | {"prepare_threshold": None}
-        settings = {"default_transaction_read_only": "on", "statement_timeout": self.options.timeout_ms, **READ_SETTINGS}
+        settings = {"statement_timeout": self.options.timeout_ms, **READ_SETTINGS}
+        # The watch finds out whether the leader lets the writer write, so its session must be as the server makes it.
+        if (self._label, purpose) != ("leader", "watch"):
+            settings["default_transaction_read_only"] = "on"
         stated = conninfo_to_dict(self.url)
         if stated.get("target_session_attrs") == "read-write":
             kwargs["target_session_attrs"] = "primary"  # a session that is read-only by its own setting is not "read-write"
