@@ -33,6 +33,7 @@ from matinee.setting_values import (
     names,
     networks,
     number,
+    web_origins,
     whole,
 )
 
@@ -95,7 +96,11 @@ class Config:
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
-        "ALLOWED_HOSTS", _LOCAL_HOSTS, names, "Host names that the admin answers to, parted by commas."
+        "ALLOWED_HOSTS",
+        _LOCAL_HOSTS,
+        names,
+        "Host names that requests may name, separated by commas; .example.org includes its subdomains, * is any. Set it when "
+        "clients use a name: the API then refuses other hosts with 400, as the admin always does. Health checks may name any.",
     )
     host: str = _setting("MATINEE_HOST", "127.0.0.1", str, "Address that the server listens on.")
     port: int = _setting("PORT", 8000, whole(1, 65_535), "Port that the server listens on.")
@@ -128,7 +133,11 @@ class Config:
         "MATINEE_PUBLIC_READS", True, flag, "Whether anybody may read; if not, reads need a key of scope read or write."
     )
     cors_origins: tuple[str, ...] = _setting(
-        "MATINEE_CORS_ORIGINS", (), names, "Web origins that may call the API from a browser, parted by commas; * is any."
+        "MATINEE_CORS_ORIGINS",
+        (),
+        web_origins,
+        "Web origins whose pages may call the API from a browser, such as https://films.example.org, separated by commas; "
+        "* is any.",
     )
     max_age_s: int = _setting(
         "MATINEE_MAX_AGE_S", 0, whole(0, 86_400), "Seconds that clients may keep an answer without asking again."
@@ -298,8 +307,13 @@ class Config:
 
     @property
     def open_to_all_hosts(self) -> bool:
-        """Return whether the admin answers to any host name: listening on all addresses, no names given, not in production."""
+        """Return whether any host name is answered: listening on all addresses, no names given, not in production."""
         return self.host in ("0.0.0.0", "::") and self.allowed_hosts == _LOCAL_HOSTS and not self.production  # noqa: S104
+
+    @property
+    def restricts_hosts(self) -> bool:
+        """Return whether the API answers named hosts only: in production, and when names are given."""
+        return self.production or self.allowed_hosts != _LOCAL_HOSTS
 
     @property
     def production(self) -> bool:

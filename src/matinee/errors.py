@@ -3,12 +3,13 @@
 MatineeError
 ├── RequestError                  a caller sent something that we will not do; each has a page under /docs/errors/
 │   ├── InvalidParameter      400 ├── UnknownParameter       400 ├── InvalidCursor          400
-│   ├── FuturePosition        400
+│   ├── FuturePosition        400 ├── HostNotAllowed         400
 │   ├── MalformedBody         400 ├── Unauthenticated        401 ├── Forbidden              403
 │   ├── NotFound              404 ├── MethodNotAllowed       405 ├── Conflict               409
-│   ├── Gone                  410 ├── StaleVersion           412 ├── BodyTooLarge           413
+│   ├── Gone                  410 ├── StaleVersion           412 ├── WeakETag               412
+│   ├── BodyTooLarge          413
 │   ├── UnsupportedMediaType  415 ├── InvalidBody            422 ├── IdempotencyKeyReused   422
-│   ├── PreconditionRequired  428 └── TooManyRequests        429
+│   ├── PreconditionRequired  428 ├── TooManyRequests        429 └── ClientGone             499
 ├── Unavailable                   we cannot do it now; try again
 │   ├── LeaderUnavailable     503 ├── NoReaderAvailable      503
 │   └── Overloaded            503
@@ -80,6 +81,12 @@ class FuturePosition(RequestError):
     slug = "future-position"
 
 
+class HostNotAllowed(RequestError):
+    """The request's Host header is missing, repeated or not allowed."""
+
+    slug = "host-not-allowed"
+
+
 class MalformedBody(RequestError):
     """The body is not JSON."""
 
@@ -113,6 +120,10 @@ class MethodNotAllowed(RequestError):
     status = 405
     slug = "method-not-allowed"
 
+    def __init__(self, detail: str = "", *, allowed: str = "") -> None:
+        super().__init__(detail)
+        self.allowed = allowed  # the value of the Allow header; empty is none
+
 
 class Conflict(RequestError):
     """The change collides with another movie or another request."""
@@ -138,6 +149,13 @@ class StaleVersion(RequestError):
         super().__init__(detail)
         self.current_version = current_version
         self.current_etag = current_etag
+
+
+class WeakETag(RequestError):
+    """If-Match needs a strong ETag; a weak one never matches."""
+
+    status = 412
+    slug = "weak-etag"
 
 
 class BodyTooLarge(RequestError):
@@ -184,6 +202,13 @@ class TooManyRequests(RequestError):
     def __init__(self, detail: str = "", *, retry_after_s: int = 1) -> None:
         super().__init__(detail)
         self.retry_after_s = retry_after_s
+
+
+class ClientGone(RequestError):
+    """The client closed the connection before the request was complete."""
+
+    status = 499
+    slug = "client-gone"
 
 
 class Unavailable(MatineeError):

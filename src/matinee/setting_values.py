@@ -6,8 +6,10 @@ import ipaddress
 import math
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 AUTO = -1
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -80,6 +82,23 @@ def number(low: float, high: float) -> Callable[[str], float]:
 def bytes_or_auto(text: str) -> int:
     """Read a number of bytes, or `auto`. Raises: ValueError."""
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)
+
+
+def web_origins(text: str) -> tuple[str, ...]:
+    """Read web origins, separated by commas, in the form in which browsers send them. Raises: ValueError."""
+    return tuple(dict.fromkeys(part if part == "*" else _web_origin(part) for part in names(text)))
+
+
+def _web_origin(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{text[:80]!r} is no web origin; write scheme, host and port only, such as https://films.example.org")
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host
+    return f"{parts.scheme}://{name}" + ("" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}")
 
 
 def base_url(text: str) -> str:

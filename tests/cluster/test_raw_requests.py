@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import catalogue_in
-from tests.processes import Server, start_server
+from tests.processes import Server, eventually, start_server
 
 _HOST = b"Host: localhost\r\n"
+_SIGNED = _HOST + b"Content-Type: application/json\r\nAuthorization: Bearer KEY\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
 _BODY_BYTES = 10 * 1024 * 1024
 _LONG = b"x" * 10_240
 _HUGE_NUMBER = b"9" * 400
@@ -24,8 +26,24 @@ _HUGE_NUMBER = b"9" * 400
 def serving(empty_catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return one server for all of these: they change nothing."""
     home = tmp_path_factory.mktemp("raw")
+    from matinee.write import keys
+
     with catalogue_in(home, empty_catalogue), start_server(home) as server:
+        # These requests sign in nowhere: the password is the API key here.
+        server.admin_password = keys.create("tests", "write", "tests").text
         yield server
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_line_of_499_and_no_fault(serving: Server) -> None:
+    host, port = serving.url.removeprefix("http://").split(":")
+    headers = _SIGNED.replace(b"KEY", serving.admin_password.encode()) + b"X-Request-Id: left-early\r\nContent-Length: 22\r\n"
+    with socket.create_connection((host, int(port)), timeout=15) as wire:
+        wire.sendall(line(b"/v1/movies", b"POST", headers) + b'{"title": "Complete"}')
+
+    text = eventually(serving.log.read_text, lambda seen: "left-early" in seen)
+    lines = [json.loads(entry) for entry in text.splitlines() if "left-early" in entry]
+    assert [(entry["event"], entry["status"]) for entry in lines] == [("request", 499)]
+    assert serving.get("/v1/movies").json()["items"] == []
 
 
 @dataclass
@@ -41,7 +59,7 @@ def send(server: Server, request: bytes) -> RawAnswer:
     """Send these bytes and read one answer."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=15) as wire:
-        wire.sendall(request)
+        wire.sendall(request.replace(b"Bearer KEY", b"Bearer " + server.admin_password.encode()))
         answer = http.client.HTTPResponse(wire)
         answer.begin()
         return RawAnswer(answer.status, answer.headers.get("content-type", ""), answer.read())
@@ -85,6 +103,15 @@ REFUSED = {
     ),
     "a Host of garbage": (line(b"/v1/movies", headers=b"Host: \xff\xfe<script>\r\n"), 400),
     "a Host with a path": (line(b"/v1/movies", headers=b"Host: a/b?c#d\r\n"), 400),
+    "a Host of 10 kB": (line(b"/v1/movies", headers=b"Host: " + _LONG + b"\r\n"), 400),
+    "two Hosts": (line(b"/v1/movies", headers=_HOST + b"Host: evil.example\r\n"), 400),
+    "no Host": (line(b"/v1/movies", headers=b""), 400),
+    "an absolute address with two Hosts": (line(b"http://localhost/v1/movies", headers=_HOST + _HOST), 400),
+    "a path of 60 kB": (line(b"/v1/movies/" + b"9" * 60_000), 404),
+    "a malformed chunk": (line(b"/v1/movies", b"POST", _SIGNED + _CHUNKED) + b'10\r\n{"title": "Whole"\r\nZZ\r\n', 400),
+    "chunks without an end": (line(b"/v1/movies", b"POST", _SIGNED + _CHUNKED) + b"2\r\n{}\r\n-1\r\n", 400),
+    "a position that is none": (line(b"/v1/movies", headers=_HOST + b"Matinee-Min-Position: abc\r\n"), 400),
+    "a file that is written to": (line(b"/static/admin/css/base.css", b"DELETE"), 405),
     "a bearer of garbage": (
         line(b"/v1/movies/1", b"DELETE", _HOST + b"If-Match: *\r\nAuthorization: Bearer \xff\xfe\x80\r\n"),
         401,
@@ -108,7 +135,7 @@ TOLERATED = {
     "NUL in the query": line(b"/v1/search?q=%00"),
     "NUL in a filter": line(b"/v1/movies?genre=a%00b"),
     "ids beyond 64 bits": line(b"/v1/movies?ids=" + _HUGE_NUMBER),
-    "a Host of 10 kB": line(b"/v1/movies", headers=b"Host: " + _LONG + b"\r\n"),
+    "an absolute address": line(b"http://localhost/v1/movies"),
     "no Host in HTTP/1.0": b"GET /v1/movies HTTP/1.0\r\n\r\n",
     "an ETag of garbage": line(b"/v1/movies", headers=_HOST + b'If-None-Match: \xff,,"\r\n'),
     "a request id of garbage": line(b"/v1/movies", headers=_HOST + b"X-Request-Id: \xff\r\n"),

@@ -23,7 +23,7 @@ def test_a_hit_that_was_read_ahead_of_the_followed_log_tells_the_position_that_i
         )
         client.get(path)
 
-        client.runtime.local.policy.peek(kept_under(path)).stamp = known.position + 3
+        client.runtime.local.peek(kept_under(path)).stamp = known.position + 3
         before = client.reader.statements
         told = client.get(path).headers["matinee-position"]
 

@@ -16,6 +16,7 @@ class Kept:
 
     subject: int
     expires_s: float = math.inf
+    absence: object | None = None
     stamp: int = 1
     histories: int = 0
     size_bytes: int = 100

@@ -23,6 +23,7 @@ class Kept:
     histories: int = 0
     size_bytes: int = 100
     expires_s: float = math.inf
+    absence: object | None = None
 
 
 def begun() -> tuple[ChangeLog, LocalTier[Kept]]:
@@ -60,3 +61,34 @@ def test_what_was_read_before_the_history_changed_is_not_kept() -> None:
 
     assert not tier.keep("a", Kept(), 0.0, before)
     assert tier.peek("a") is None
+
+
+def test_keys_count_and_the_bound_is_shared_with_absences_and_loads() -> None:
+    log, tier = begun()
+    tier.keep("k" * 5_000, Kept(), 0.0, log.histories)
+    tier.keep("gone", Kept(absence="nothing there"), 0.0, log.histories)
+    before = tier.used_bytes
+
+    reserved_bytes = tier.reserve("another key")
+
+    assert (tier.bound_bytes, len(tier), tier.used_bytes) == (100_000, 2, before + reserved_bytes)
+    assert before > 5_000
+    assert (tier.get("gone", 0.0), tier.absent("gone", 0.0) is None) == ((None, "no"), False)
+    tier.release(reserved_bytes)
+    assert tier.used_bytes == before
+
+
+def test_loads_in_flight_evict_what_is_kept_but_reserve_half_of_the_bound_at_most() -> None:
+    log, tier = begun()
+    for number in range(200):
+        tier.keep(str(number), Kept(), 0.0, log.histories)
+    held = len(tier)
+
+    reserved = [tier.reserve(f"load {number}") for number in range(50)]
+
+    assert len(tier) < held
+    assert tier.used_bytes <= tier.bound_bytes
+    assert sum(reserved) <= tier.bound_bytes / 2
+    for size_bytes in reserved:
+        tier.release(size_bytes)
+    assert tier.policy.bound_bytes == tier.bound_bytes - tier.absences.bound_bytes

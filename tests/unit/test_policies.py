@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import weakref
 from collections.abc import Iterable
 from itertools import chain, repeat
 from random import Random
@@ -274,3 +275,21 @@ def test_ghosts_halve_with_time_and_the_weakest_gives_way() -> None:
 
     assert found == pytest.approx({"alien": 3 * before, "heat": 0.0, "jaws": 4 * before, "ran": 5 * before, "new": before})
     assert ghosts.score("alien") / ghosts.weight == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_no_policy_holds_on_to_the_key_or_value_of_what_left(name: str) -> None:
+    class Weighed(str):
+        """A key or a value that a weak reference can watch."""
+
+    policy = make_policy(name, 20_000)
+    keys = [Weighed(f"key {number}") for number in range(200)]
+    left = [weakref.ref(key) for key in keys]
+    for key in keys:
+        policy.get(key)
+        policy.put(key, Weighed("value"), 500)
+    for key in keys[::3]:
+        policy.delete(key)
+    del key, keys
+
+    assert sum(ref() is not None for ref in left) == len(policy)

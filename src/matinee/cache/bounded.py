@@ -65,6 +65,11 @@ class Bounded(ABC, Generic[E]):
         self._make_room(0)
         return key in self._entries
 
+    def set_bound(self, bound_bytes: int) -> None:
+        """Change the bound, and evict what is above it. The largest size of one value stays as it was."""
+        self.bound_bytes = bound_bytes
+        self._make_room(0)
+
     def _resize(self, entry: E, size_bytes: int) -> None:
         self.used_bytes += size_bytes - entry.size_bytes
         entry.size_bytes = size_bytes

@@ -45,15 +45,15 @@ class LocalMeter:
             (INVALIDATIONS, tier.invalidations),
             (EXPIRIES, tier.expiries),
             (INSERTIONS, tier.insertions),
-            (EVICTIONS, tier.policy.evictions),
+            (EVICTIONS, tier.evictions),
             (LOADS, flights.begun),
             (COLLAPSED, flights.joined),
         ):
             counter.labels(*self._labels).inc(total - self._told.get(counter, 0))
             self._told[counter] = total
         for gauge, value in (
-            (BYTES, tier.policy.used_bytes),
-            (BOUND_BYTES, tier.policy.bound_bytes),
-            (ENTRIES, len(tier.policy)),
+            (BYTES, tier.used_bytes),
+            (BOUND_BYTES, tier.bound_bytes),
+            (ENTRIES, len(tier)),
         ):
             gauge.labels(*self._labels).set(value)

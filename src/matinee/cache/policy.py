@@ -42,6 +42,10 @@ class Policy(Protocol):
         """Drop one key; return whether it was held. No eviction is counted."""
         ...
 
+    def set_bound(self, bound_bytes: int) -> None:
+        """Change the bound, and evict what is above it."""
+        ...
+
     def clear(self) -> None:
         """Drop everything, and what was learnt of the requests."""
         ...

@@ -69,7 +69,7 @@ class S3Fifo(Bounded[_Queued]):
         elif entry.place == _SMALL:
             self._small_bytes -= entry.size_bytes
         self.used_bytes -= entry.size_bytes
-        entry.place, entry.value = _GONE, None
+        entry.place, entry.key, entry.value = _GONE, None, None
         self._gone += 1
         if self._gone > len(self._entries) + _SPARE:
             self._sweep()
@@ -80,8 +80,9 @@ class S3Fifo(Bounded[_Queued]):
         self._entries = {}
         self._small: deque[_Queued] = deque()
         self._main: deque[_Queued] = deque()
-        self._left_small: OrderedDict[Hashable, None] = OrderedDict()
-        self._left_main: OrderedDict[Hashable, None] = OrderedDict()
+        # Hashes, not keys: a key may be kilobytes of a stranger's query, and it is evicted so that its bytes are free again.
+        self._left_small: OrderedDict[int, None] = OrderedDict()
+        self._left_main: OrderedDict[int, None] = OrderedDict()
         self._ghosts = Ghosts(_HALF_LIFE)
         self._gone = self._small_bytes = self.used_bytes = 0
         self._target_bytes = self.bound_bytes * _SHARE_FIRST
@@ -106,11 +107,12 @@ class S3Fifo(Bounded[_Queued]):
 
     def _move_the_border(self, key: Hashable, size_bytes: int) -> None:
         """Give more room to a queue that has just lost a key which is wanted after all."""
-        if key in self._left_small:
-            del self._left_small[key]
+        hashed = hash(key)
+        if hashed in self._left_small:
+            del self._left_small[hashed]
             self._target_bytes = min(self._target_bytes + size_bytes, self.bound_bytes * _SHARE_MOST)
-        elif key in self._left_main:
-            del self._left_main[key]
+        elif hashed in self._left_main:
+            del self._left_main[hashed]
             self._target_bytes = max(self._target_bytes - size_bytes, self.bound_bytes * _SHARE_LEAST)
 
     def _is_wanted(self, key: Hashable) -> bool:
@@ -150,7 +152,7 @@ class S3Fifo(Bounded[_Queued]):
         else:
             self._ghosts.remember(entry.key, self._ghosts.weight)
             left = self._left_main
-        left[entry.key] = None
+        left[hash(entry.key)] = None
         if len(left) > 1 + len(self._entries) * _JUST_LEFT:
             left.popitem(last=False)
 

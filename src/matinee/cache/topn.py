@@ -108,6 +108,7 @@ class TopN(Bounded[_Counted]):
         del self._entries[entry.key]
         self.used_bytes -= entry.size_bytes
         self._ghosts.remember(entry.key, entry.score)
+        entry.key = entry.value = None  # the heap refers to the entry until it reaches the top
 
     def _rebuild(self) -> None:
         self._heap = [(entry.score, number, entry) for number, entry in enumerate(self._entries.values())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Self
@@ -16,10 +17,16 @@ from litestar import Request
 
 from matinee.config import Config
 from matinee.domain.freshness import AsOf
+from matinee.http.dates import http_date_s
 from matinee.http.freshness import told
+from matinee.http.hosts import hosts_of
 
 JSON = b"application/json"
 _FORM = re.compile(r'-(?:br|gzip)"$')
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+_MAX_VALIDATORS_BYTES = 2_048  # of If-None-Match; a longer list counts as unknown: to split 60 kB takes 30 milliseconds
+_SETTLED_S = 2  # a version this old is not followed by another one of the same second
+_FIRST_VERSION = re.compile(rb'"1\.')
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -92,11 +99,31 @@ def _last_modified(moment_s: int) -> tuple[bytes, bytes]:
     return b"last-modified", formatdate(moment_s, usegmt=True).encode()
 
 
+def varies_by_origin(config: Config) -> bool:
+    """Return whether answers depend on the Origin header: named origins get CORS headers, others none."""
+    return bool(config.cors_origins) and "*" not in config.cors_origins
+
+
 def is_known(stated: bytes, etag: str) -> bool:
     """Return whether an If-None-Match names this ETag in any of its forms, compared weakly as RFC 9110 asks for a GET."""
+    if len(stated) > _MAX_VALIDATORS_BYTES:
+        return False
     if stated.strip() == b"*":
         return True
     return etag in [plain_etag(part.strip().removeprefix("W/")) for part in stated.decode("latin-1").split(",")]
+
+
+def is_unmodified(stated: bytes, headers: Iterable[tuple[bytes, bytes]], now_s: float) -> bool:
+    """Return whether an answer with these headers was last modified at or before the date of an If-Modified-Since.
+
+    Dates have whole seconds. A movie that was changed twice in one second has one date for two versions, so for a moment after
+    a change the same second does not count as unmodified, unless the movie was never changed before.
+    """
+    values = dict(headers)
+    since_s, changed_s = http_date_s(stated), http_date_s(values.get(b"last-modified", b""))
+    if since_s is None or changed_s is None or since_s < changed_s:
+        return False
+    return since_s > changed_s or now_s >= changed_s + _SETTLED_S or _FIRST_VERSION.match(values[b"etag"]) is not None
 
 
 def plain_etag(etag: str) -> str:
@@ -110,11 +137,14 @@ def header(request: Request[Any, Any, Any], name: str) -> str | None:
 
 
 def base_url(scope: Any, config: Config) -> str:
-    """Return the address under which the client sees this service."""
+    """Return the address under which the client sees this service; empty when the request names a host that is not ours.
+
+    Links are relative then, which every client resolves against the address that it sent the request to.
+    """
     if config.public_url:
         return config.public_url
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"localhost").decode("latin-1")
-    return f"{scope.get('scheme', 'http')}://{host}"
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return f"{scope.get('scheme', 'http')}://{host.decode('latin-1')}" if hosts_of(config).is_named(host) else ""
 
 
 def next_url(scope: Any, config: Config, cursor: str) -> str:

@@ -19,6 +19,7 @@ _COOKIE = re.compile(rb"(?:^|;\s*)matinee_position=(\d{1,18})(?:;|$)")
 _MAX_STALE = re.compile(rb"(?:^|[,\s])max-stale\s*=\s*\"?(\d{1,9})")
 _ETAG = re.compile(rb'"\d{1,18}\.(\d{1,18})(?:-br|-gzip)?"')
 _POSITION = re.compile(rb"\d{1,18}")
+_MAX_SEEN_BYTES = 2_048  # of If-None-Match; longer lists are not searched for positions
 
 
 def demand_of(scope: Any, *, knows_etag: bool = False) -> Demand:
@@ -41,7 +42,7 @@ def demand_of(scope: Any, *, knows_etag: bool = False) -> Demand:
         elif name == b"cache-control" and (found := _MAX_STALE.search(value)):
             max_staleness_s = float(found[1])
         elif knows_etag and name == b"if-none-match":
-            seen = max([seen, *map(int, _ETAG.findall(value))])
+            seen = max([seen, *map(int, _ETAG.findall(value[:_MAX_SEEN_BYTES]))])
     if not stated and not seen and max_staleness_s is None:
         return ANY
     return Demand(max(stated, seen), max_staleness_s, is_forgiving=seen > stated)

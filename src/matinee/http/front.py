@@ -3,11 +3,13 @@
 It asks the local tier for a ready answer. For what is not there, it gives the request an id, answers HEAD, refuses large
 bodies, turns away what is too much (places.py), sends /admin and /static to Django, public reads to public_reads.py and the
 rest to the API. It counts and logs all.
-It must stay thin: every request pays for every line.
+Invariants: no exception leaves it, whatever raises: a hit, a handler, the client's connection, the log. Every answer has a
+request id and, where the access log is on, a line. It must stay thin: every request pays for every line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import time
@@ -15,9 +17,14 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
+import structlog
+
 from matinee.config import Config
-from matinee.errors import BodyTooLarge, Overloaded
+from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, MethodNotAllowed, Overloaded
+from matinee.http.addresses import require_possible
+from matinee.http.hosts import hosts_of
 from matinee.http.metrics import IN_FLIGHT, Meter
+from matinee.http.outgoing import PREFLIGHT, Outgoing
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.public_reads import PublicReads
@@ -28,11 +35,17 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _DJANGO = ("/admin", "/static/")
+_OF_FILES = frozenset(("GET", "HEAD"))
 _ALWAYS_ANSWERED = frozenset(("/livez", "/readyz", "/metrics"))
 _WITH_BODY = frozenset((b"content-length", b"transfer-encoding"))
 # A client that is still sending does not read; what it sends beyond the limit is thrown away up to here, so
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
+_LAST_RESORT = (
+    b'{"type":"/docs/errors/internal-error","title":"A fault of ours; the request id finds it in the log.","status":500,'
+    b'"detail":"Something went wrong on our side.","errors":[],"request_id":"%b"}'
+)
+log = structlog.get_logger("matinee.http")
 
 
 class Front:
@@ -43,49 +56,75 @@ class Front:
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places = Places(config.max_in_flight)
-        self.origins = frozenset(config.cors_origins)
+        self.hosts = hosts_of(config)
+        self.outgoing = Outgoing(config)
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request, or the application's lifespan."""
+        """Serve one request, or the application's lifespan. Raises nothing but a cancellation."""
         if scope["type"] != "http":
             await self._live(scope, receive, send)
             return
         began_s = time.monotonic()
-        hit = self._reads.hit(scope, began_s)
-        if hit is None:
-            await self._exchange(scope, receive, send, began_s)
-            return
-        status, headers, body, route, request_id, origin = hit
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = self.new_request_id()
-        headers.append((b"x-request-id", request_id))
-        if origin is not None and self.origins:
-            headers += self.cors_headers(origin.decode("latin-1"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        duration_s = time.monotonic() - began_s
-        self._meter.record(scope["method"], route, status, duration_s)
-        if self.access_log.is_on:
-            self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
+        try:
+            hit = self._reads.hit(scope, began_s)
+        except Exception as error:  # noqa: BLE001  a fault of the cache must not fail the request
+            self._fault("a look into the local cache failed", scope, error)
+            hit = None  # the request is answered without it
+        try:
+            if hit is None:
+                await self._exchange(scope, receive, send, began_s)
+                return
+            status, headers, body, route, request_id, origin = hit
+            if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+                request_id = self.new_request_id()
+            headers.append((b"x-request-id", request_id))
+            if origin is not None and self.outgoing.has_cors:
+                headers += self.outgoing.cors(origin)
+            try:
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+            except BaseException as error:
+                status = ClientGone.status
+                if not isinstance(error, Exception):
+                    raise
+            finally:
+                duration_s = time.monotonic() - began_s
+                self._meter.record(scope["method"], route, status, duration_s)
+                if self.access_log.is_on:
+                    self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
+        except Exception as error:  # noqa: BLE001  nothing above could answer or log it in our shape
+            self._fault("a request failed outside its handler", scope, error)
+
+    def _fault(self, event: str, scope: Any, error: Exception) -> None:
+        """Log a fault of ours; a log that fails too changes nothing."""
+        with contextlib.suppress(Exception):
+            log.error(event, exc_info=error, path=scope["path"][:200], request_id=scope.get("matinee.request_id"))
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end with the server; what was counted and noted last is not lost."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})  # there are none: the server answers 403
+            return
         await self.api(scope, receive, send)
         self.publish()
         self.access_log.flush()
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
+        try:
+            await exchange.run()
+        finally:
+            exchange.finish()
+
+    def choose(self, exchange: _Exchange, scope: Any) -> AsgiApp:
+        """Return what answers a request that was no hit, and give it a place among those under way unless it needs none."""
         # Who waits for a load that is under way needs no place: a thousand on one key would keep all others out.
         is_joined = self._reads.joins(scope)
         is_shed = not is_joined and self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
         if not is_shed and not is_joined:
             exchange.enter()
-        try:
-            await exchange.run(exchange.shed if is_shed else self._application(scope))
-        finally:
-            exchange.finish()
+        return exchange.shed if is_shed else self._application(scope)
 
     def _may_shed(self, scope: Any) -> bool:
         """Return whether a request may be turned away: not those that watch over us, nor what is answered in microseconds."""
@@ -103,21 +142,13 @@ class Front:
     def _application(self, scope: Any) -> AsgiApp:
         """Return what answers a request: Django, the reads that come before all routing, or the API."""
         if scope["path"].startswith(_DJANGO):
+            if scope["path"].startswith("/static/") and scope["method"] not in _OF_FILES:
+                detail = f"{scope['method'][:20]} is not for files; they take GET, HEAD."
+                raise MethodNotAllowed(detail, allowed="GET, HEAD")
             return self._django
         if scope["method"] == "HEAD":
             scope["method"] = "GET"  # the same answer, of which `_Exchange` passes the head on
         return self._reads if self._reads.takes(scope) else self.api
-
-    def cors_headers(self, origin: str) -> list[tuple[bytes, bytes]]:
-        """Return what allows a page of this origin to read the answer."""
-        if origin not in self.origins and "*" not in self.origins:
-            return []
-        shown = b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
-        return [
-            (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-expose-headers", shown),
-            (b"vary", b"Origin"),
-        ]
 
     def new_request_id(self) -> bytes:
         """Return an id that no other request has: a random part of the process and a number. A tenth of a UUID's cost."""
@@ -140,12 +171,16 @@ class _Exchange:
         "_front",
         "_has_place",
         "_is_body_over",
+        "_is_chunked",
+        "_is_django",
+        "_is_gone",
         "_method",
         "_read_bytes",
         "_receive",
         "_scope",
         "_send",
         "_sent_bytes",
+        "_stated_bytes",
         "_status",
         "is_admin",
     )
@@ -155,43 +190,62 @@ class _Exchange:
         self._began_s = began_s
         self._method = scope["method"]
         self.is_admin = scope["path"].startswith("/admin")
-        self._has_place = self._is_body_over = False
-        self._status = self._sent_bytes = self._read_bytes = 0
+        self._is_django = scope["path"].startswith(_DJANGO)
+        self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
+        self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
         self._extra: list[tuple[bytes, bytes]] = []
-
-    async def run(self, app: AsgiApp) -> None:
-        """Hand the request to the application and watch over what goes in and out."""
-        scope, config = self._scope, self._front.config
         scope["matinee.path"] = scope["path"]
-        stated_bytes = self._read_headers()
+        self._read_headers()
+
+    async def run(self) -> None:
+        """Hand the request to what answers it, and watch over what goes in and out."""
+        scope, config = self._scope, self._front.config
         try:
-            if stated_bytes > config.max_body_bytes:
-                if stated_bytes <= _DISCARD_BYTES:
+            require_possible(scope, self._front.hosts, is_health=scope["path"] in _ALWAYS_ANSWERED, is_admin=self._is_django)
+            app = self._front.choose(self, scope)
+            if self._stated_bytes > config.max_body_bytes:
+                if self._stated_bytes <= _DISCARD_BYTES:
                     await self._discard()
                 raise BodyTooLarge(self._too_large())
             if self._method == "OPTIONS" and self._extra and b"access-control-request-method" in dict(scope["headers"]):
                 await self._answer_preflight()
             else:
                 await app(scope, self._take_in, self._pass_on)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  it is answered, and logged if it is a fault of ours
+            await self._fail(error)
+
+    async def _fail(self, error: Exception) -> None:
+        """Answer an error that no handler answered. An answer that has begun is left incomplete, which cuts the connection."""
+        if self._is_gone:
+            return
+        try:
+            problem = as_matinee_error(error, self._scope)
+            if not self._status:
+                await problem_answer(self._scope, self._front.config, problem)(self._scope, self._receive, self._pass_on)
+        except Exception:
             if self._status:
                 raise
-            await problem_answer(scope, config, as_matinee_error(error, scope))(scope, self._receive, self._pass_on)
+            body = _LAST_RESORT % self._scope["matinee.request_id"].encode()
+            headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
+            await self._pass_on({"type": "http.response.start", "status": 500, "headers": headers})
+            await self._pass_on({"type": "http.response.body", "body": body})
+            raise
 
-    def _read_headers(self) -> int:
+    def _read_headers(self) -> None:
         """Take the request's id, its origin and its length from its headers, in one walk."""
-        request_id, stated_bytes = None, 0
+        request_id = None
         for name, value in self._scope["headers"]:
             if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
                 request_id = value
             elif name == b"content-length" and value.isdigit():
-                stated_bytes = int(value[:20])
-            elif name == b"origin" and self._front.origins:
-                self._extra = self._front.cors_headers(value.decode("latin-1"))
+                self._stated_bytes = int(value[:20])  # twenty digits are larger than any limit
+            elif name == b"transfer-encoding":
+                self._is_chunked = True
+            elif name == b"origin" and self._front.outgoing.has_cors:
+                self._extra = self._front.outgoing.cors(value)
         request_id = request_id or self._front.new_request_id()
         self._scope["matinee.request_id"] = request_id.decode()
         self._extra.append((b"x-request-id", request_id))
-        return stated_bytes
 
     def enter(self) -> None:
         """Take a place among the requests under way."""
@@ -224,7 +278,7 @@ class _Exchange:
             return await self._receive()
         self._leave()
         message = await self._receive()
-        self._is_body_over = not message.get("more_body", False)
+        self._is_body_over = message["type"] == "http.request" and not message.get("more_body", False)
         if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin):
             raise self._refusal()
         self.enter()
@@ -236,7 +290,21 @@ class _Exchange:
             self._read_bytes += len(message.get("body", b""))
             if self._read_bytes > self._front.config.max_body_bytes:
                 raise BodyTooLarge(self._too_large())
+            if message.get("more_body", False):
+                return message
+            self._is_body_over = True
+        if not self._is_body_over or (not self._is_chunked and self._read_bytes < self._stated_bytes):
+            raise self._broken_off()
         return message
+
+    def _broken_off(self) -> ClientGone | MalformedBody:
+        """Return the error of a body that has ended too early: no handler may take what arrived for all of it.
+
+        The server below reports a malformed chunk in the same way as a closed connection, so chunked bodies count as malformed.
+        """
+        if self._is_chunked:
+            return MalformedBody("The chunks of the body are malformed, or end before the last one.")
+        return ClientGone(f"The body ended after {self._read_bytes} of {self._stated_bytes} bytes.")
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._front.config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
@@ -247,8 +315,12 @@ class _Exchange:
             message = await self._more()
             read_bytes += len(message.get("body", b""))
             more = message["type"] == "http.request" and message.get("more_body", False)
+            if message["type"] == "http.disconnect":
+                raise self._broken_off()
 
     async def _pass_on(self, message: Any) -> None:
+        if self._is_gone:
+            return
         if message["type"] == "http.response.start":
             self._status = message["status"]
             headers = message.get("headers", ())
@@ -256,24 +328,21 @@ class _Exchange:
                 # Litestar lists the methods of one of the handlers of an address; we list those of all.
                 allowed = self._front.methods[self._scope["path_template"]]
                 headers = [(name, value) for name, value in headers if name != b"allow"] + [(b"allow", allowed.encode())]
-            message["headers"] = [*headers, *self._extra]
+            message["headers"] = self._front.outgoing.completed(headers, self._extra)
         elif message["type"] == "http.response.body":
             if self._method == "HEAD":
                 message = {**message, "body": b""}
             self._sent_bytes += len(message.get("body", b""))
-        await self._send(message)
+        try:
+            await self._send(message)
+        except BaseException as error:
+            self._is_gone, self._status = True, ClientGone.status
+            if isinstance(error, Exception):
+                raise ClientGone from error
+            raise
 
     async def _answer_preflight(self) -> None:
-        headers = [
-            (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
-            (
-                b"access-control-allow-headers",
-                b"Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Matinee-Min-Position",
-            ),
-            (b"access-control-max-age", b"600"),
-            (b"content-length", b"0"),
-        ]
-        await self._pass_on({"type": "http.response.start", "status": 204, "headers": headers})
+        await self._pass_on({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
         await self._pass_on({"type": "http.response.body", "body": b""})
 
     def finish(self) -> None:
@@ -281,4 +350,4 @@ class _Exchange:
         if self._has_place:
             self._leave()
         duration_s = time.monotonic() - self._began_s
-        self._front.record(self._scope, self._method, self._status or 499, self._sent_bytes, duration_s)
+        self._front.record(self._scope, self._method, self._status or ClientGone.status, self._sent_bytes, duration_s)

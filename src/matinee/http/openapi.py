@@ -38,7 +38,7 @@ _MOVED = {"Location": _header("The address of the movie.")}
 # What an error's answer carries beside its body, by status.
 _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": _header("`Bearer`: a key is needed.")},
-    412: {"ETag": _header("Names the movie as it is now.")},
+    412: {"ETag": _header("Names the movie as it is now.", always=False)},
     503: {"Retry-After": _header("Seconds until it is worth trying again.", "integer")},
 }
 # The words are not closed lists: a client is to pass over those that it does not know.

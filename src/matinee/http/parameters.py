@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from litestar import Request
 
-from matinee.errors import InvalidParameter, MalformedBody, PreconditionRequired, UnsupportedMediaType
+from matinee.errors import InvalidParameter, MalformedBody, PreconditionRequired, UnsupportedMediaType, WeakETag
 from matinee.http.answers import header, plain_etag
 from matinee.http.operations import IDEMPOTENCY_KEY_PATTERN, IF_MATCH_PATTERN, MAX_HEADER_CHARS
 
@@ -37,7 +37,10 @@ def bearer(request: Request[Any, Any, Any]) -> str | None:
 
 
 def if_match(request: Request[Any, Any, Any]) -> str:
-    """Return the If-Match header. Raises: PreconditionRequired when it is missing; InvalidParameter when it is no ETag."""
+    """Return the strong ETags of the If-Match header.
+
+    Raises: PreconditionRequired when it is missing; InvalidParameter when it is no ETag; WeakETag when all are weak.
+    """
     stated = header(request, "if-match")
     if not stated:
         raise PreconditionRequired(
@@ -45,7 +48,14 @@ def if_match(request: Request[Any, Any, Any]) -> str:
         )
     if not _suits(IF_MATCH_PATTERN, stated):
         raise InvalidParameter(f"If-Match {stated[:60]!r} is no ETag; send the movie's ETag as it is, quotes and all, or *.")
-    return ",".join(plain_etag(part.strip()) for part in stated.split(","))
+    # A weak ETag never matches (RFC 9110, 13.1.1). Where a list holds strong ones too, those count.
+    strong = [part.strip() for part in stated.split(",") if not part.strip().startswith("W/")]
+    if not strong:
+        raise WeakETag(
+            f"If-Match {stated[:60]!r} is a weak ETag, which never matches; send the strong one, without W/. "
+            "A proxy that compresses answers weakens ETags: read the movie without it, or with Accept-Encoding: identity."
+        )
+    return ",".join(map(plain_etag, strong))
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

@@ -76,6 +76,8 @@ def _headers(error: MatineeError) -> Headers:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="matinee"'))
+    if isinstance(error, MethodNotAllowed) and error.allowed:
+        headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, StaleVersion) and error.current_etag:
         headers.append((b"etag", error.current_etag.encode()))
     return headers
@@ -90,7 +92,8 @@ def as_matinee_error(error: Exception, scope: Any) -> MatineeError:
         return NotFound(f"There is nothing at {path[:200]!r}. The addresses stand in /openapi.json and at /docs.")
     if isinstance(error, MethodNotAllowedException):
         allowed = (error.headers or {}).get("allow", "")
-        return MethodNotAllowed(f"{scope['method'][:20]} is not for {path[:200]!r}; it takes {with_head(allowed)}.")
+        detail = f"{scope['method'][:20]} is not for {path[:200]!r}; it takes {with_head(allowed)}."
+        return MethodNotAllowed(detail, allowed=with_head(allowed))
     if isinstance(error, HTTPException) and 400 <= error.status_code < 500:
         return RequestError(f"{error.detail}")
     log.error("fault", exc_info=error, path=path, request_id=scope.get("matinee.request_id"))
@@ -100,10 +103,7 @@ def as_matinee_error(error: Exception, scope: Any) -> MatineeError:
 def handle(request: Request[Any, Any, Any], error: Exception) -> Any:
     """Answer an error that a handler or the router raised."""
     config: Config = request.app.state.runtime.config
-    answer = problem_answer(request.scope, config, as_matinee_error(error, request.scope))
-    if isinstance(error, MethodNotAllowedException):
-        answer.headers.append((b"allow", with_head((error.headers or {}).get("allow", "")).encode()))
-    return Sendable(answer)
+    return Sendable(problem_answer(request.scope, config, as_matinee_error(error, request.scope)))
 
 
 class Sendable:

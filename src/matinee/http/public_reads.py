@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 from matinee.cache.local import LocalTier
 from matinee.cache.single_flight import SingleFlight
 from matinee.domain.freshness import AsOf, Demand
-from matinee.errors import Gone, NoReaderAvailable, NotFound
+from matinee.errors import Gone, InvalidParameter, NoReaderAvailable, NotFound
 from matinee.http.answers import Answer, Headers
 from matinee.http.cdn import without_lifetime
 from matinee.http.freshness import demand_of, told
-from matinee.http.reads import Build, route_of
+from matinee.http.hosts import hosts_of
+from matinee.http.reads import Build, require_possible, route_of
 from matinee.http.ready import Form, Ready, rendered
 from matinee.runtime import Runtime
 
@@ -32,9 +33,19 @@ from matinee.runtime import Runtime
 Hit = tuple[int, Headers, bytes, str, bytes | None, bytes | None]
 _READS = frozenset(("GET", "HEAD"))
 _NAMED = frozenset(
-    (b"if-none-match", b"accept-encoding", b"x-request-id", b"origin", b"cookie", b"cache-control", b"matinee-min-position")
+    (
+        b"if-none-match",
+        b"if-modified-since",
+        b"accept-encoding",
+        b"x-request-id",
+        b"origin",
+        b"cookie",
+        b"cache-control",
+        b"matinee-min-position",
+    )
 )
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{0,5})?")
+_MAX_ACCEPTED_BYTES = 256  # of Accept-Encoding; what is longer gets the plain form, and is not remembered
+_QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 _DEMANDING = frozenset((b"cookie", b"cache-control", b"matinee-min-position"))
 _HIT = (b"cache-status", b"matinee-local; hit")
 _DOUBTFUL = (b"cache-status", b"matinee-local; hit; detail=stale-while-revalidate")
@@ -60,6 +71,7 @@ class PublicReads:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime, self._config, self._catalogue = runtime, runtime.config, runtime.catalogue
         self._tier: LocalTier[Ready] | None = runtime.local
+        self._hosts = hosts_of(self._config)
         self._flights: SingleFlight[_Read] = SingleFlight()
         self._seen: AsOf | None = None
         self._facts: tuple[tuple[bytes, bytes], ...] = ()  # the headers that say what was seen
@@ -72,9 +84,8 @@ class PublicReads:
             runtime.publishers.append(lambda: meter.publish(self._flights))
 
     def takes(self, scope: Any) -> bool:
-        """Return whether a request is a GET that this answers; of one whose Host is none, the API says so."""
-        is_ours = scope["method"] == "GET" and self._config.public_reads and route_of(scope["path"]) is not None
-        return is_ours and all(is_host(value) for name, value in scope["headers"] if name == b"host")
+        """Return whether a request is a GET that this answers."""
+        return scope["method"] == "GET" and self._config.public_reads and route_of(scope["path"]) is not None
 
     def hit(self, scope: Any, now_s: float) -> Hit | None:
         """Return the ready answer to a request; None when there is none that is good enough for it.
@@ -89,7 +100,7 @@ class PublicReads:
         if as_of is None:
             return None
         ready, belief = tier.get(_key(scope) if scope["query_string"] else scope["path"], now_s)
-        if ready is None or belief == "no" or ready.absence is not None:
+        if ready is None or belief == "no":
             return None
         facts = self._facts
         if belief == "doubtful" or ready.stamp > as_of.position:
@@ -97,7 +108,7 @@ class PublicReads:
                 return None
             as_of = self._as_read(ready, as_of)
             facts = (*told(as_of), _HIT if belief == "fresh" else _DOUBTFUL)
-        asked = _asked(scope)
+        asked = self._asked(scope)
         if asked is None or (asked and not self._suits(scope, asked, ready, as_of)):
             return None
         tier.hits += 1
@@ -107,12 +118,26 @@ class PublicReads:
             tier.doubts += 1
             self._refresh(scope)
         form = self._form(ready, asked, scope, is_hit=True) if asked else ready.plain
-        status, headers, body = rendered(scope, self._config, ready, form, facts, asked.get(b"if-none-match"))
+        conditions = asked.get(b"if-none-match"), asked.get(b"if-modified-since")
+        status, headers, body = rendered(scope, self._config, ready, form, facts, *conditions)
         if belief == "doubtful":
             headers = without_lifetime(headers)
         if scope["method"] == "HEAD":
             body = b""
         return status, headers, body, ready.route, asked.get(b"x-request-id"), asked.get(b"origin")
+
+    def _asked(self, scope: Any) -> dict[bytes, bytes] | None:
+        """Return the headers of a request that make a difference to its answer; None when its Host must be refused."""
+        asked: dict[bytes, bytes] = {}
+        hosts = 0
+        for name, value in scope["headers"]:
+            if name in _NAMED:
+                asked[name] = value
+            elif name == b"host":
+                hosts += 1
+                if value not in self._hosts.known and not self._hosts.admits(value):
+                    return None
+        return asked if hosts == 1 or (not hosts and scope.get("http_version") != "1.1") else None
 
     def _look(self) -> AsOf | None:
         """Return what the log reflects now, asked for once in a turn of the event loop.
@@ -133,7 +158,10 @@ class PublicReads:
         known = asked.get(b"if-none-match")
         if (known is None or known == ready.plain.etag) and _DEMANDING.isdisjoint(asked):
             return True
-        demand = demand_of(scope, knows_etag=ready.subject > 0)
+        try:
+            demand = demand_of(scope, knows_etag=ready.subject > 0)
+        except InvalidParameter:
+            return False  # the miss path raises it again, where it becomes an answer
         is_fresh = demand.max_staleness_s is None or as_of.staleness_s <= demand.max_staleness_s
         return is_fresh and as_of.position >= demand.min_position
 
@@ -141,31 +169,29 @@ class PublicReads:
         """Return whether a request is going to wait for a load that is under way, and so costs nothing but its answer."""
         if self._tier is None or not self._flights.is_under_way(_key(scope)) or not self.takes(scope):
             return False
-        asked = _asked(scope)
+        asked = self._asked(scope)
         return asked is not None and b"if-none-match" not in asked and _DEMANDING.isdisjoint(asked)
 
     def is_known_absent(self, scope: Any) -> bool:
         """Return whether it is kept, and still true, that nothing is there: to say so costs no more than a hit."""
-        before = self._tier.peek(_key(scope)) if self._tier is not None else None
-        if self._tier is None or before is None or before.absence is None:
-            return False
-        is_judged = self.takes(scope) and self._catalogue.known() is not None
-        return is_judged and self._tier.get(_key(scope), time.monotonic())[1] == "fresh"
+        is_judged = self._tier is not None and self.takes(scope) and self._catalogue.known() is not None
+        return is_judged and self._tier.absent(_key(scope), time.monotonic()) is not None  # type: ignore[union-attr]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request for which there was no hit."""
+        """Answer a request for which there was no hit. The front has bounded the lengths of path and query."""
         route = route_of(scope["path"])
         assert route is not None, "the front asks `takes` first"
         build, scope["path_template"] = route
+        require_possible(scope["path"])  # before its bytes become the key of a load or of an entry
         demand = demand_of(scope, knows_etag=scope["path_template"] == "/v1/movies/{movie_id}")
         answer = await self._missed(scope, build, demand)
         await answer(scope, receive, send)
 
     async def _missed(self, scope: Any, build: Build, demand: Demand) -> Answer:
         tier, key = self._tier, _key(scope)
-        before = tier.peek(key) if tier is not None else None
-        if before is not None and before.absence is not None and (absent := self._absent(before, key, demand)) is not None:
+        if (absent := self._absent(key, demand)) is not None:
             return self._answer(scope, absent, _HIT)
+        before = tier.peek(key) if tier is not None else None
         try:
             if tier is None or demand != Demand():
                 read, told_status = await self._read(scope, build, demand, key), _DEMANDED
@@ -182,10 +208,13 @@ class PublicReads:
             read, told_status = _Read(before, as_of, is_kept=True), _IN_ERROR
         return self._answer(scope, read, told_status if tier is not None else None)
 
-    def _absent(self, ready: Ready, key: Any, demand: Demand) -> _Read | None:
+    def _absent(self, key: Any, demand: Demand) -> _Read | None:
         """Return that nothing is there, if that was found out before and nothing has changed since."""
-        as_of = self._catalogue.known()
-        if self._tier is None or as_of is None or demand != Demand() or self._tier.get(key, time.monotonic())[1] != "fresh":
+        if self._tier is None or demand != Demand() or self._tier.absences.peek(key) is None:
+            return None
+        as_of = self._catalogue.known()  # brings the log up to date by which the absence is judged
+        ready = self._tier.absent(key, time.monotonic())
+        if as_of is None or ready is None:
             return None
         self._tier.hits += 1
         return _Read(ready, self._as_read(ready, as_of) if ready.stamp > as_of.position else as_of, is_kept=True)
@@ -207,10 +236,14 @@ class PublicReads:
     async def _read(self, scope: Any, build: Build, demand: Demand, key: Any) -> _Read:
         """Have an answer built from what is read now, and keep it; that nothing is there is an answer too."""
         catalogue, histories = self._catalogue.view(demand), self._catalogue.log.histories
+        reserved_bytes = self._tier.reserve(key) if self._tier is not None else 0
         try:
             ready = await build(scope, catalogue, self._config)
         except (NotFound, Gone) as error:
             ready = Ready.of_absence(error)
+        finally:
+            if self._tier is not None:
+                self._tier.release(reserved_bytes)
         ready.route = route_of(scope["path"])[1]  # type: ignore[index]
         is_kept = False
         if catalogue.stamp is not None:
@@ -249,9 +282,10 @@ class PublicReads:
             raise kind(detail)
         if read.ready.subject > 0 and read.ready.status == 200:
             self.counts[read.ready.subject] = self.counts.get(read.ready.subject, 0) + 1
-        asked = _asked(scope) or {}
+        asked = self._asked(scope) or {}
         form = self._form(read.ready, asked, scope, is_hit=False)
-        answer = Answer.of(*rendered(scope, self._config, read.ready, form, told(read.as_of), asked.get(b"if-none-match")))
+        conditions = asked.get(b"if-none-match"), asked.get(b"if-modified-since")
+        answer = Answer.of(*rendered(scope, self._config, read.ready, form, told(read.as_of), *conditions))
         if told_status is _IN_ERROR or not self._is_current(read.ready):
             answer.headers = without_lifetime(answer.headers)
         if told_status is not None:
@@ -265,23 +299,13 @@ class PublicReads:
 
     def _form(self, ready: Ready, asked: dict[bytes, bytes], scope: Any, *, is_hit: bool) -> Form:
         """Return the form that a client takes; a compressed one is made at a hit: most answers are never asked for again."""
-        encoding = encoding_of(asked[b"accept-encoding"]) if b"accept-encoding" in asked and self._tier is not None else None
+        accepted = asked.get(b"accept-encoding", b"")
+        encoding = encoding_of(accepted) if 0 < len(accepted) <= _MAX_ACCEPTED_BYTES and self._tier is not None else None
         form = ready.form(encoding)
         if form is None and is_hit and self._tier is not None and encoding is not None:
             form = ready.pack(encoding)
             self._tier.resize(_key(scope), ready)
         return form or ready.plain
-
-
-def _asked(scope: Any) -> dict[bytes, bytes] | None:
-    """Return the headers of a request that make a difference to its answer; None when its Host is none."""
-    asked: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _NAMED:
-            asked[name] = value
-        elif name == b"host" and not is_host(value):
-            return None
-    return asked
 
 
 def _key(scope: Any) -> str:
@@ -293,21 +317,16 @@ def _key(scope: Any) -> str:
     return f"?{query.decode('latin-1')} {scope['path']}" if query else scope["path"]
 
 
-@lru_cache(maxsize=1024)
-def is_host(stated: bytes) -> bool:
-    """Return whether a Host header names a host; it goes into links."""
-    return _HOST.fullmatch(stated) is not None
-
-
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def encoding_of(accepted: bytes) -> str | None:
-    """Return the compressed form that an Accept-Encoding prefers: br before gzip, None when it takes neither."""
+    """Return the compressed form that an Accept-Encoding prefers: br before gzip, None when it takes neither.
+
+    The caller bounds the length: each value is remembered.
+    """
     weights: dict[str, float] = {}
     for part in accepted.decode("latin-1").lower().split(","):
         name, *parameters = (word.strip() for word in part.split(";"))
-        try:
-            weights[name] = next((float(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
-        except ValueError:
-            weights[name] = 0.0
+        quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+        weights[name] = float(quality) if _QUALITY.fullmatch(quality) else 0.0  # Python would take "nan" and "inf" too
     best = max(("br", "gzip"), key=lambda name: weights.get(name, weights.get("*", 0.0)))
     return best if weights.get(best, weights.get("*", 0.0)) > 0 else None

@@ -14,7 +14,7 @@ from litestar import Request, get
 from litestar.params import FromPath
 
 from matinee.config import Config
-from matinee.domain.ids import parse_ref
+from matinee.domain.ids import MAX_ID, parse_ref
 from matinee.domain.query import (
     CHANGES_PARAMETERS,
     LIST_PARAMETERS,
@@ -44,6 +44,7 @@ from matinee.read.catalogue import Catalogue, Moved
 JsonRequest = Request[Any, Any, Any]
 Build = Callable[[Any, Catalogue, Config], Awaitable[Ready]]
 _MOVIES, _PEOPLE = "/v1/movies/", "/v1/people/"
+_MAX_PERSON_DIGITS = 16
 TRENDING_KEPT_S = 10.0  # counts come in as often; no change of the catalogue tells of them
 
 
@@ -79,9 +80,8 @@ async def build_suggestions(scope: Any, catalogue: Catalogue, config: Config) ->
 
 async def build_person(scope: Any, catalogue: Catalogue, config: Config) -> Ready:
     """Return a person and a page of the movies that they made or played in."""
+    require_possible(scope["path"])
     values, person_id = group(query_pairs(scope), PERSON_PARAMETERS), scope["path"][len(_PEOPLE) :]
-    if not (person_id.isascii() and person_id.isdigit() and len(person_id) <= 16):
-        raise NotFound(f"There is no person {person_id[:60]!r}; a person's id is a whole number.")
     query = ListQuery(sort=parse_sort(values), limit=parse_limit(values), cursor=first(values, "cursor"))
     return Ready.of_page(config, await catalogue.person(int(person_id), query), person_id=int(person_id))
 
@@ -114,6 +114,21 @@ def route_of(path: str) -> Route | None:
             is_one = len(path) > len(prefix) and path.find("/", len(prefix)) < 0
             return route if is_one else None
     return _EXACT.get(path)
+
+
+def require_possible(path: str) -> None:
+    """Refuse the address of a movie or a person whose id nobody can have, before anything is read or kept for it.
+
+    Raises: InvalidParameter, NotFound.
+    """
+    if path.startswith(_PEOPLE):
+        person_id = path[len(_PEOPLE) :]
+        if not (person_id.isascii() and person_id.isdigit() and len(person_id) <= _MAX_PERSON_DIGITS):
+            raise NotFound(f"There is no person {person_id[:60]!r}; a person's id is a whole number.")
+    elif path.startswith(_MOVIES):
+        ref = path[len(_MOVIES) :]
+        if parse_ref(ref) == 0:
+            raise NotFound(f"There is no movie {ref[:60]}; ids are whole numbers from 1 to {MAX_ID}.")
 
 
 async def _answer(request: JsonRequest, build: Build) -> Answer:

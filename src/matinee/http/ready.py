@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -20,7 +21,19 @@ from matinee.config import Config
 from matinee.domain.freshness import AsOf
 from matinee.domain.representation import Representation
 from matinee.errors import MatineeError
-from matinee.http.answers import JSON, Answer, Headers, base_url, body_etag, is_known, next_url, validators
+from matinee.http.answers import (
+    JSON,
+    NOSNIFF,
+    Answer,
+    Headers,
+    base_url,
+    body_etag,
+    is_known,
+    is_unmodified,
+    next_url,
+    validators,
+    varies_by_origin,
+)
 from matinee.http.cdn import LISTS, cdn_headers, movie_tag, person_tag
 from matinee.http.freshness import told
 from matinee.read.catalogue import Moved, Page
@@ -29,7 +42,9 @@ LEAST_PACKED_BYTES = 512  # below, a compressed form saves less than a packet
 _GZIP_LEVEL, _BROTLI_QUALITY = 6, 5  # a movie takes 40 and 60 microseconds, once
 # Of the objects around the bytes, as the resident memory of a process shows them after a day's traffic (bench/local_memory.py).
 _OVERHEAD_BYTES, _FORM_OVERHEAD_BYTES = 650, 600
-_TYPE, _VARY = (b"content-type", JSON), (b"vary", b"Accept-Encoding")
+_TYPE = (b"content-type", JSON)
+_VARY_ENCODING, _VARY_ORIGIN = (b"vary", b"Accept-Encoding"), (b"vary", b"Origin")
+_VARY_BOTH = (b"vary", b"Accept-Encoding, Origin")
 
 
 # The garbage collector leaves out what is kept (gc=False): there may be a million of them, and none can be part of a cycle.
@@ -60,22 +75,26 @@ class Ready(Struct, gc=False):
     gzip: Form | None = None
 
     @classmethod
-    def of(cls, status: int, subject: int, headers: Headers, body: bytes = b"") -> Self:
+    def of(cls, config: Config, status: int, subject: int, headers: Headers, body: bytes = b"") -> Self:
         """Return an answer of these headers, of which the ETag is the first if it has one."""
-        plain = _form(headers, body, ())
-        return cls(status, subject, plain, len(body) + _OVERHEAD_BYTES)
+        by_origin = varies_by_origin(config)
+        if body:
+            headers = [*headers, _VARY_BOTH if by_origin else _VARY_ENCODING, NOSNIFF]
+        else:
+            headers = [*headers, _VARY_ORIGIN, NOSNIFF] if by_origin else [*headers, NOSNIFF]
+        return cls(status, subject, _form(headers, body, ()), len(body) + _OVERHEAD_BYTES)
 
     @classmethod
     def of_movie(cls, config: Config, found: Representation) -> Self:
         """Return a movie's own bytes."""
         headers = validators(config, found.etag, found.updated_at_s) + cdn_headers(config, movie_tag(found.id))
-        return cls.of(200, found.id, headers, found.body)
+        return cls.of(config, 200, found.id, headers, found.body)
 
     @classmethod
     def of_move(cls, config: Config, moved: Moved) -> Self:
         """Return where a merged movie went."""
         headers = [(b"cache-control", b"no-cache"), *cdn_headers(config, movie_tag(moved.id), LISTS)]
-        ready = cls.of(301, EVERYTHING, headers)
+        ready = cls.of(config, 301, EVERYTHING, headers)
         ready.moved_to = moved.id
         return ready
 
@@ -86,22 +105,25 @@ class Ready(Struct, gc=False):
         `kept_s` bounds how long it may be kept at most; `person_id` is whose page it is.
         """
         tags = (LISTS,) if person_id is None else (person_tag(person_id), LISTS)
-        headers = validators(config, body_etag(page.body), page.updated_at_s) + cdn_headers(config, *tags, kept_s=kept_s)
-        ready = cls.of(200, PAGE, headers, page.body)
+        # No Last-Modified: when a movie leaves a page, the newest of those that stay was changed no later than before.
+        headers = validators(config, body_etag(page.body), 0) + cdn_headers(config, *tags, kept_s=kept_s)
+        ready = cls.of(config, 200, PAGE, headers, page.body)
         ready.next_cursor = page.next_cursor
+        ready.size_bytes += len(page.next_cursor or "")
         ready.expires_s = time.monotonic() + kept_s
         return ready
 
     @classmethod
     def of_body(cls, config: Config, body: bytes) -> Self:
         """Return JSON that is its own validator."""
-        return cls.of(200, PAGE, validators(config, body_etag(body), 0) + cdn_headers(config, LISTS), body)
+        return cls.of(config, 200, PAGE, validators(config, body_etag(body), 0) + cdn_headers(config, LISTS), body)
 
     @classmethod
     def of_absence(cls, error: MatineeError) -> Self:
         """Return that nothing is there, which is an answer too. The error itself is not kept: it holds on to its request."""
-        ready = cls.of(error.status, EVERYTHING, [])
-        ready.absence = type(error), error.detail
+        detail = error.detail
+        ready = cls(error.status, EVERYTHING, _NO_BODY, sys.getsizeof(detail) + _OVERHEAD_BYTES)
+        ready.absence = type(error), detail
         return ready
 
     def form(self, encoding: str | None) -> Form | None:
@@ -114,7 +136,7 @@ class Ready(Struct, gc=False):
         """Make the form in an encoding, once, and return it. Cost: 40 to 60 us for a movie, a millisecond for a page."""
         plain, (told, pack) = self.plain, _PACKED[encoding]
         body = pack(plain.body)
-        headers = [(b"etag", b'%b-%b"' % (plain.etag[:-1], told[1])), *plain.headers[1 : plain.validators - 1]]
+        headers = [(b"etag", b'%b-%b"' % (plain.etag[:-1], told[1])), *plain.headers[1 : plain.validators]]
         form = _form(headers, body, (told,))
         if encoding == "br":
             self.br = form
@@ -127,18 +149,34 @@ class Ready(Struct, gc=False):
 def _form(headers: Headers, body: bytes, more: tuple[tuple[bytes, bytes], ...]) -> Form:
     tag = headers[0][1] if headers and headers[0][0] == b"etag" else b""
     if body:
-        headers, more = [*headers, _VARY], (_TYPE, *more)
+        more = (_TYPE, *more)
     return Form(tag, (*headers, *more, (b"content-length", b"%d" % len(body))), body, len(headers))
 
 
+_NO_BODY = _form([], b"", ())
+
+
 def rendered(
-    scope: Any, config: Config, ready: Ready, form: Form, facts: Sequence[tuple[bytes, bytes]], stated: bytes | None
+    scope: Any,
+    config: Config,
+    ready: Ready,
+    form: Form,
+    facts: Sequence[tuple[bytes, bytes]],
+    stated: bytes | None,
+    since: bytes | None,
 ) -> tuple[int, Headers, bytes]:
     """Return status, headers and body as one request gets them.
 
-    `facts` are the headers of this moment, such as what the answer reflects; `stated` is the request's If-None-Match.
+    `facts` are the headers of this moment, such as what the answer reflects; `stated` is the request's If-None-Match, `since`
+    its If-Modified-Since, which counts only when there is no If-None-Match.
     """
-    if stated is not None and ready.status == 200 and (stated == form.etag or is_known(stated, ready.plain.etag.decode())):
+    if ready.status != 200:
+        is_unchanged = False
+    elif stated is not None:
+        is_unchanged = stated == form.etag or is_known(stated, ready.plain.etag.decode())
+    else:
+        is_unchanged = since is not None and is_unmodified(since, ready.plain.headers, time.time())
+    if is_unchanged:
         status, headers, body = 304, [*form.headers[: form.validators], *facts], b""
     else:
         status, headers, body = ready.status, [*form.headers, *facts], form.body
@@ -151,8 +189,9 @@ def rendered(
 
 def personal_answer(scope: Any, config: Config, ready: Ready, as_of: AsOf | None) -> Answer:
     """Return the answer to a request that was read for alone."""
-    stated = next((value for name, value in scope["headers"] if name == b"if-none-match"), None)
-    return Answer.of(*rendered(scope, config, ready, ready.plain, told(as_of), stated))
+    stated = dict(scope["headers"])
+    conditions = stated.get(b"if-none-match"), stated.get(b"if-modified-since")
+    return Answer.of(*rendered(scope, config, ready, ready.plain, told(as_of), *conditions))
 
 
 _PACKED: dict[str, tuple[tuple[bytes, bytes], Callable[[bytes], bytes]]] = {

@@ -24,7 +24,7 @@ from matinee.storage.postgres import Attempt, ServerFailed
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement
 from matinee.storage.staleness import LeaderSamples
-from matinee.storage.watch import Watch
+from matinee.storage.watch import READ_ONLY, Watch
 
 _HEDGES_A_READ = 0.1  # in the long run one read in ten may be asked twice; more would double the load of an overloaded service
 _MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ejected
@@ -125,6 +125,10 @@ class Followers:
         healthy = [copy for copy in self._copies if copy.is_healthy]
         if not self._leader.is_healthy and self._is_started:
             return f"The leader is away ({self._leader.reason}): writes are refused, and staleness grows unverified."
+        if self._watch.is_read_only:
+            return (
+                f"The leader is read-only ({READ_ONLY}): writes are refused. Turn it off, or point DATABASE_URL to the leader."
+            )
         if not healthy:
             return "No follower is healthy: the leader answers reads."
         if all(self._staleness_s(copy, now_s) > bound_s for copy in healthy):

@@ -159,9 +159,12 @@ class Server:
         }
         if self.options.pgbouncer:
             return kwargs | {"prepare_threshold": None} | parameters(self.url, {}, pgbouncer=True)
+        settings = {"statement_timeout": self.options.timeout_ms, **READ_SETTINGS}
+        # The watch finds out whether the leader lets the writer write, so its session must be as the server makes it.
+        if (self._label, purpose) != ("leader", "watch"):
+            settings["default_transaction_read_only"] = "on"
         if conninfo_to_dict(self.url).get("target_session_attrs") == "read-write":
             kwargs["target_session_attrs"] = "primary"  # a session that is read-only by its own setting is not "read-write"
-        settings = {"default_transaction_read_only": "on", "statement_timeout": self.options.timeout_ms, **READ_SETTINGS}
         return kwargs | parameters(self.url, settings)
 
     async def rows(self, statement: Statement, wait_s: float, timeout_s: float, attempt: Attempt) -> tuple[int, list[Any]]:

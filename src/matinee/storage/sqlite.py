@@ -7,6 +7,7 @@ Reads that take long take turns with the loop (turns.py), so that many of them h
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -97,8 +98,16 @@ class SqliteFile:
         return []
 
     def degradation(self) -> str | None:
-        """Return nothing: the file is the leader and its own reader."""
-        return None
+        """Return in a sentence that writes are refused, because the file or its folder is read-only; None when all is well.
+
+        Cost: a few system calls.
+        """
+        beside = [self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm")]
+        needed = [path for path in (self._path.parent, *beside) if path.exists()]
+        locked = next((path for path in needed if not os.access(path, os.W_OK)), None)
+        if locked is None:
+            return None
+        return f"{locked} is read-only: writes are refused. Make the catalogue's file and its folder writable for this user."
 
     async def close(self) -> None:
         """Close the file."""

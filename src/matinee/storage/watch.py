@@ -34,6 +34,7 @@ from matinee.storage.sql import named_queries
 from matinee.storage.staleness import LeaderSamples
 
 PROBE_TIMEOUT_S = 0.3
+READ_ONLY = "default_transaction_read_only is on there"
 _GOOD_PROBES = 2  # in a row, before a copy that was ejected is taken back
 _BAD_PROBES = 3  # in a row, before one is ejected for them: a busy machine is late now and then
 _LOOK_FOR_WRITE_S = 0.005  # what this process has just written is on its way to the copies
@@ -104,6 +105,7 @@ class Watch:
         self._last_sample_s = 0.0
         self._sample_count = 0
         self.leader_bytes = 0
+        self.is_read_only = False  # the leader answers, and refuses writes
         self.heard_s = float("-inf")  # when a copy last answered
         self._is_written = asyncio.Event()
         self.settled = asyncio.Event()  # a copy that is read from has answered, or has had the time for it
@@ -211,7 +213,7 @@ class Watch:
         row = await self._sampler.ask(text)
         if row is None:
             raise ServerFailed("it holds no catalogue; run `matinee migrate`")
-        position, is_follower, self.leader_bytes = row
+        position, is_follower, self.leader_bytes, self.is_read_only = row
         if is_follower:
             self._sampler.close()
             raise ServerFailed("it is a follower now; there is no leader at this address")
@@ -221,7 +223,10 @@ class Watch:
             # Nobody else tells of the changes; or there is a leader that lacks some of those that were told.
             await self._follow(self._sampler, position, is_replaced=position < known)
         self._leader.position = position
-        leader_state.found()
+        if not self.is_read_only:
+            leader_state.found()
+        elif leader_state.away != READ_ONLY:
+            leader_state.lost(READ_ONLY)
 
     async def _count_samplers(self) -> None:
         (processes,) = await self._sampler.ask(self._sql["leader_samplers"]) or (1,)
