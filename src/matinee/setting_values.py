@@ -87,6 +87,14 @@ def bytes_or_auto(text: str) -> int:
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)
 
 
+def rotation_bytes(text: str) -> int:
+    """Read the size at which a log file is rotated; a small one would rotate with every few lines. Raises: ValueError."""
+    size_bytes = whole(0, 2**40)(text)
+    if 0 < size_bytes < 65_536:
+        raise ValueError("must be 0, or a whole number of bytes from 65536")
+    return size_bytes
+
+
 def as_database_url(text: str) -> str:
     """Read where the catalogue is written. Raises: ValueError."""
     if not POSTGRES.match(text) and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):

@@ -17,6 +17,7 @@ from typing import Any
 
 from matinee.config import Config
 from matinee.errors import BodyTooLarge, Overloaded
+from matinee.http.client import client_address
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
@@ -44,6 +45,7 @@ class Front:
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places = Places(config.max_in_flight)
         self.origins = frozenset(config.cors_origins)
+        self._trusted = config.trusted_proxies
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -67,13 +69,14 @@ class Front:
         duration_s = time.monotonic() - began_s
         self._meter.record(scope["method"], route, status, duration_s)
         if self.access_log.is_on:
-            self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
+            client = self.client(scope) if self._trusted else (scope.get("client") or ("",))[0]
+            self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id, client)
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end with the server; what was counted and noted last is not lost."""
         await self.api(scope, receive, send)
         self.publish()
-        self.access_log.flush()
+        self.access_log.finish()
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
@@ -128,7 +131,11 @@ class Front:
         route = scope.get("path_template") or ("/admin" if scope["path"].startswith(_DJANGO) else "unmatched")
         self._meter.record(method, route, status, duration_s)
         request_id = scope["matinee.request_id"].encode()
-        self.access_log.note(method, scope["matinee.path"], status, duration_s, sent_bytes, request_id)
+        self.access_log.note(method, scope["matinee.path"], status, duration_s, sent_bytes, request_id, self.client(scope))
+
+    def client(self, scope: Any) -> str:
+        """Return the address of a request's client, behind the trusted proxies."""
+        return client_address(scope, self._trusted)
 
 
 class _Exchange:
