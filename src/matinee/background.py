@@ -1,12 +1,14 @@
 """Work that goes on beside the requests for as long as a process lives. Called by the watch over the copies and by runtime.py.
 
-The event loop keeps silent about a task that fails, and what it did would never be done again: a leader would stay away for
-ever. So what fails is told and begun anew. It must never hide that the process ends: a cancelled task is one.
+The event loop does not report a task that fails, and its work would never be done again: a leader would stay away for ever.
+So a failure is logged and the work is started again, whatever failed, the log included. It must never hide that the process
+ends: a task that was cancelled itself ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 
 import structlog
@@ -17,13 +19,27 @@ log = structlog.get_logger("matinee.background")
 
 
 async def keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do work that has no end of its own, and begin it anew a second after it failed."""
+    """Run work that has no end of its own, and start it again a second after it failed."""
     while True:
         try:
             await work()
-        except Exception:
-            log.exception("work in the background failed", work=name, again_in_s=AGAIN_AFTER_S)
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            _report(name, error)  # what the work awaited was cancelled, not the work
+        except Exception as error:  # noqa: BLE001  whatever it is, the work is begun again
+            _report(name, error)
         await asyncio.sleep(AGAIN_AFTER_S)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _report(name: str, error: BaseException) -> None:
+    with contextlib.suppress(Exception):  # a failure to report must not end the work
+        log.error("work in the background failed", work=name, again_in_s=AGAIN_AFTER_S, exc_info=error)
 
 
 async def end(tasks: Collection[asyncio.Task[None]]) -> None:

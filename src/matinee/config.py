@@ -33,6 +33,7 @@ from matinee.setting_values import (
     names,
     networks,
     number,
+    rotation_bytes,
     web_origins,
     whole,
 )
@@ -112,7 +113,36 @@ class Config:
         choice("auto", "console", "json"),
         "How the log is written; auto: console on a terminal, else json.",
     )
-    log_file: str = _setting("MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream.")
+    log_file: str = _setting(
+        "MATINEE_LOG_FILE", "", str, "File that the log goes to; empty is the standard error stream. SIGHUP opens it again."
+    )
+    log_max_bytes: int = _setting(
+        "MATINEE_LOG_MAX_BYTES",
+        33_554_432,
+        rotation_bytes,
+        "Bytes after which the log file is renamed to FILE.1 and begun again, at least 65536; 0 never does. Set 0 when another "
+        "program, such as logrotate, bounds the file.",
+    )
+    log_max_age_s: int = _setting(
+        "MATINEE_LOG_MAX_AGE_S",
+        86_400,
+        whole(0, 31_536_000),
+        "Seconds of which one log file holds the lines: 86400 is one file a day (UTC); 0 rotates by size alone.",
+    )
+    log_keep: int = _setting(
+        "MATINEE_LOG_KEEP",
+        7,
+        whole(0, 1_000),
+        "Older log files that are kept, so the log takes MATINEE_LOG_MAX_BYTES times this plus one at most. Raise it to look "
+        "back further.",
+    )
+    access_log_bytes_per_s: int = _setting(
+        "MATINEE_ACCESS_LOG_BYTES_PER_S",
+        2_097_152,
+        whole(0, 2**40),
+        "Bytes a second of the access log, by all server processes together; further requests are counted in one line a "
+        "second. A half is for good answers, a quarter each for 4xx and 5xx. 0 logs all; raise it above 4,000 requests/s.",
+    )
     public_url: str = _setting(
         "MATINEE_PUBLIC_URL", "", base_url, "Address under which clients see this service; empty is what each request says."
     )

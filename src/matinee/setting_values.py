@@ -84,6 +84,14 @@ def bytes_or_auto(text: str) -> int:
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)
 
 
+def rotation_bytes(text: str) -> int:
+    """Read the size at which a log file is rotated; a small one would rotate with every few lines. Raises: ValueError."""
+    size_bytes = whole(0, 2**40)(text)
+    if 0 < size_bytes < 65_536:
+        raise ValueError("must be 0, or a whole number of bytes from 65536")
+    return size_bytes
+
+
 def web_origins(text: str) -> tuple[str, ...]:
     """Read web origins, separated by commas, in the form in which browsers send them. Raises: ValueError."""
     return tuple(dict.fromkeys(part if part == "*" else _web_origin(part) for part in names(text)))

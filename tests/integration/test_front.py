@@ -44,7 +44,8 @@ def test_each_request_is_one_line_of_the_log_with_its_id(server: Server) -> None
     line = next(json.loads(line) for line in text.splitlines() if "abc-1" in line)
     varying = {name: line[name] for name in ("bytes", "duration_ms", "timestamp")}
     assert line == varying | {
-        "event": "request", "level": "info", "method": "GET", "path": "/v1/movies/1", "status": 200, "request_id": "abc-1"
+        "event": "request", "level": "info", "method": "GET", "path": "/v1/movies/1", "status": 200, "request_id": "abc-1",
+        "client": "127.0.0.1",
     }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from matinee import config as configuration
 from matinee.http.public_reads import PublicReads
-from matinee.logs import AccessLog
+from matinee.logs import AccessLog, lines
+from matinee.logs.process import target_of
+from matinee.logs.sink import Sink
 from tests.client import Client
 from tests.processes import eventually
 
@@ -79,23 +81,26 @@ def counted(text: str, begin: str) -> float:
 def test_lines_of_the_log_are_whole_json_whatever_a_path_holds(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     config = configuration.load({"MATINEE_LOG_FILE": str(path), "LOG_LEVEL": "info"})
+    sink = Sink()
+    sink.use(target_of(config), lines.as_json)
 
     async def note() -> None:
-        log = AccessLog(config)
-        log.note("GET", '/v1/movies/"\n', 200, 0.0012349, 7, b"a-1")
-        log.note("HEAD", "/", 404, 1.5, 0, b"a-2")
+        log = AccessLog(config, sink)
+        log.note("GET", '/v1/movies/"\n', 200, 0.0012349, 7, b"a-1", "192.0.2.1")
+        log.note("HEAD", "/", 404, 1.5, 0, b"a-2", "192.0.2.2")
         log.flush()
 
     asyncio.run(note())
+    assert sink.drain()
 
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(line["method"], line["path"], line["status"], line["duration_ms"], line["bytes"]) for line in lines] == [
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["method"], line["path"], line["status"], line["duration_ms"], line["bytes"]) for line in written] == [
         ("GET", '/v1/movies/"\n', 200, 1.234, 7),
         ("HEAD", "/", 404, 1500.0, 0),
     ]
-    assert [(line["request_id"], line["event"], line["level"]) for line in lines] == [
-        ("a-1", "request", "info"),
-        ("a-2", "request", "info"),
+    assert [(line["request_id"], line["client"], line["event"], line["level"]) for line in written] == [
+        ("a-1", "192.0.2.1", "request", "info"),
+        ("a-2", "192.0.2.2", "request", "info"),
     ]
 
 

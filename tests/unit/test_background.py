@@ -13,7 +13,7 @@ def test_work_that_fails_is_told_and_begun_anew(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(background, "AGAIN_AFTER_S", 0.0)
     begun: list[int] = []
     failures: list[str] = []
-    monkeypatch.setattr(background.log, "exception", lambda event, **said: failures.append(f"{said['work']}: {event}"))
+    monkeypatch.setattr(background.log, "error", lambda event, **said: failures.append(f"{said['work']}: {event}"))
 
     async def work() -> None:
         begun.append(len(begun))

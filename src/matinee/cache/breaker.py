@@ -47,25 +47,33 @@ class Breaker:
         # One that fails again as soon as it is taken back is asked ever less often.
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S) if now_s - self._since_s < LONGEST_PAUSE_S else FIRST_PAUSE_S
         self.is_open, self.reason, self._since_s = True, reason, now_s
-        log.warning("shared cache left alone", tier=self._name, reason=reason)
-        metrics.OUTAGES.inc()
-        metrics.UP.set(0)
         self._probing = asyncio.get_running_loop().create_task(self._take_back())
         self._opened()
+        metrics.OUTAGES.inc()
+        metrics.UP.set(0)
+        log.warning("shared cache left alone", tier=self._name, reason=reason)
 
     async def _take_back(self) -> None:
         """Ask it now and then, one question at a time, until it answers."""
         while True:
             await asyncio.sleep(self._pause_s)
-            failure = await self._probe()
+            failure = await self._try()
             if failure is None:
                 break
             self.reason = str(failure)
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         now_s = time.monotonic()
-        log.warning("shared cache used again", tier=self._name, away_s=round(now_s - self._since_s, 1))
-        metrics.UP.set(1)
+        away_s = now_s - self._since_s
         self.is_open, self.reason, self._failures_in_row, self._since_s = False, "", 0, now_s
+        metrics.UP.set(1)
+        log.warning("shared cache used again", tier=self._name, away_s=round(away_s, 1))
+
+    async def _try(self) -> Exception | None:
+        """Return why the tier is still not to be used; a probe that raises is one that failed, or no other would follow."""
+        try:
+            return await self._probe()
+        except Exception as error:  # noqa: BLE001
+            return error
 
     async def stop(self) -> None:
         """End the probing; nothing is sent any more."""

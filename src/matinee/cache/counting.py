@@ -64,9 +64,9 @@ class Counting:
         else:
             metrics.DROPPED.labels("failed").inc(handed)
             metrics.FLUSH_FAILURES.inc()
-        if (trouble is None) != (self._trouble is None):
+        before, self._trouble = self._trouble, trouble
+        if (trouble is None) != (before is None):
             log.warning("accesses are lost" if trouble else "accesses are counted again", to=self._counts.name, reason=trouble)
-        self._trouble = trouble
 
     async def finish(self) -> None:
         """Hand over for the last time; what does not go through in a second is lost."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -16,7 +18,6 @@ from matinee.config import Config
 
 _TARGET = "matinee.http.asgi:create_app"
 _DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"
-_MAX_LOG_BYTES = 64 * 1024 * 1024
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (MATINEE_HOST).")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (PORT).")]
@@ -40,7 +41,7 @@ def up(
     if sample:
         load_sample(config)
     _make_admin()
-    _log_to_file(config)
+    config = _log_to_file(config)
     _run(config, lambda: _greet(config))
 
 
@@ -52,7 +53,7 @@ def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None
     require_port(config.host, config.port)
     config = open_catalogue(config)
     announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s); Ctrl-C ends it."
-    _run(config, lambda: tell(announcement))
+    _run(config, lambda: _tell(config, announcement))
 
 
 def _run(config: Config, when_live: Callable[[], None]) -> None:
@@ -61,11 +62,26 @@ def _run(config: Config, when_live: Callable[[], None]) -> None:
     from matinee.ops.server import ServerOptions
     from matinee.ops.server import serve as run
 
-    logs.require_target(os.environ.get("MATINEE_LOG_FILE", ""))
+    logs.require_target(config)
+    logs.setup(config)
+    logs.take_over()
     connections.close_all()  # the workers open their own
     export_settings(config)
-    run(ServerOptions(_TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)
-    tell("Ended.")
+    run(
+        ServerOptions(
+            _TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE, logs.GRANIAN, logs.reopen
+        ),
+        when_live,
+    )
+    _tell(config, "Ended.")
+
+
+def _tell(config: Config, text: str) -> None:
+    """Say how the server goes: as an event where the error stream carries a log of JSON, so that all its lines are JSON."""
+    if config.log_file or logs.for_people(config):
+        tell(text)
+    else:
+        logs.announce(text)
 
 
 def _make_admin() -> None:
@@ -76,13 +92,17 @@ def _make_admin() -> None:
         tell(f"Admin made. Sign in once with name `admin` and password `{password}`; you then choose your own.")
 
 
-def _log_to_file(config: Config) -> None:
+def _log_to_file(config: Config) -> Config:
+    """Return the settings with a log file in the data folder, unless they name another one."""
     if config.log_file:
-        return
+        return config
     path = config.home / "logs" / "matinee.log"
-    if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:
-        path.replace(path.with_suffix(".log.1"))
+    with suppress(OSError):  # files of an earlier version were readable by everybody
+        path.parent.chmod(0o700)
+        for file in path.parent.glob("matinee.log*"):
+            file.chmod(0o600)
     os.environ["MATINEE_LOG_FILE"] = str(path)
+    return dataclasses.replace(config, log_file=str(path))
 
 
 def _greet(config: Config) -> None:
@@ -92,7 +112,7 @@ def _greet(config: Config) -> None:
         "Docs": f"{base}/docs",
         "Admin": f"{base}/admin/",
         "Data": str(config.home),
-        "Log": os.environ.get("MATINEE_LOG_FILE", config.log_file),
+        "Log": config.log_file,
     }
     tell("Matinee is up. Ctrl-C ends it.")
     for name, value in lines.items():

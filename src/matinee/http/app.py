@@ -16,6 +16,7 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
+from matinee.http.log_metrics import LogMetrics
 from matinee.http.public_reads import PublicReads
 from matinee.http.warming import Warming
 from matinee.http.watchdog import Watchdog
@@ -57,7 +58,7 @@ def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
     front = Front(application, application.state.reads, _django(), config, _methods(application))
-    application.state.runtime.publishers.append(front.publish)
+    application.state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
     return front
 
 

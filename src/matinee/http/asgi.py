@@ -18,6 +18,7 @@ def create_app() -> AsgiApp:
     """Return the service of this worker process."""
     settings = config.load()
     logs.setup(settings)
+    logs.take_over()
     runtime.setup_django()
     # Django's models can be imported only after it has been set up, and the handlers import them.
     from matinee.http.app import build

@@ -9,7 +9,6 @@ request id and, where the access log is on, a line. It must stay thin: every req
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 import time
@@ -22,12 +21,13 @@ import structlog
 from matinee.config import Config
 from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, MethodNotAllowed, Overloaded
 from matinee.http.addresses import require_possible
+from matinee.http.client import client_address
 from matinee.http.hosts import hosts_of
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.outgoing import PREFLIGHT, Outgoing
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
-from matinee.http.public_reads import PublicReads
+from matinee.http.public_reads import Hit, PublicReads
 from matinee.http.reads import route_of
 from matinee.logs import AccessLog
 
@@ -58,6 +58,7 @@ class Front:
         self.places = Places(config.max_in_flight)
         self.hosts = hosts_of(config)
         self.outgoing = Outgoing(config)
+        self._trusted = config.trusted_proxies
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -74,32 +75,34 @@ class Front:
         try:
             if hit is None:
                 await self._exchange(scope, receive, send, began_s)
-                return
-            status, headers, body, route, request_id, origin = hit
-            if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-                request_id = self.new_request_id()
-            headers.append((b"x-request-id", request_id))
-            if origin is not None and self.outgoing.has_cors:
-                headers += self.outgoing.cors(origin)
-            try:
-                await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
-            except BaseException as error:
-                status = ClientGone.status
-                if not isinstance(error, Exception):
-                    raise
-            finally:
-                duration_s = time.monotonic() - began_s
-                self._meter.record(scope["method"], route, status, duration_s)
-                if self.access_log.is_on:
-                    self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id)
-        except Exception as error:  # noqa: BLE001  nothing above could answer or log it in our shape
+            else:
+                await self._send_hit(scope, send, began_s, hit)
+        except Exception as error:  # noqa: BLE001  nothing below could answer or log it in our shape
             self._fault("a request failed outside its handler", scope, error)
 
+    async def _send_hit(self, scope: Any, send: Any, began_s: float, hit: Hit) -> None:
+        status, headers, body, route, request_id, origin = hit
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = self.new_request_id()
+        headers.append((b"x-request-id", request_id))
+        if origin is not None and self.outgoing.has_cors:
+            headers += self.outgoing.cors(origin)
+        try:
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+        except BaseException as error:
+            status = ClientGone.status
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            duration_s = time.monotonic() - began_s
+            self._meter.record(scope["method"], route, status, duration_s)
+            if self.access_log.is_on:
+                client = self.client(scope) if self._trusted else (scope.get("client") or ("",))[0]
+                self.access_log.note(scope["method"], scope["path"], status, duration_s, len(body), request_id, client)
+
     def _fault(self, event: str, scope: Any, error: Exception) -> None:
-        """Log a fault of ours; a log that fails too changes nothing."""
-        with contextlib.suppress(Exception):
-            log.error(event, exc_info=error, path=scope["path"][:200], request_id=scope.get("matinee.request_id"))
+        log.error(event, exc_info=error, path=scope["path"][:200], request_id=scope.get("matinee.request_id"))
 
     async def _live(self, scope: Any, receive: Any, send: Any) -> None:
         """Start and end with the server; what was counted and noted last is not lost."""
@@ -108,7 +111,7 @@ class Front:
             return
         await self.api(scope, receive, send)
         self.publish()
-        self.access_log.flush()
+        self.access_log.finish()
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
@@ -159,7 +162,11 @@ class Front:
         route = scope.get("path_template") or ("/admin" if scope["path"].startswith(_DJANGO) else "unmatched")
         self._meter.record(method, route, status, duration_s)
         request_id = scope["matinee.request_id"].encode()
-        self.access_log.note(method, scope["matinee.path"], status, duration_s, sent_bytes, request_id)
+        self.access_log.note(method, scope["matinee.path"], status, duration_s, sent_bytes, request_id, self.client(scope))
+
+    def client(self, scope: Any) -> str:
+        """Return the address of a request's client, behind the trusted proxies."""
+        return client_address(scope, self._trusted)
 
 
 class _Exchange:

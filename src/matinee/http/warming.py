@@ -37,18 +37,20 @@ class Warming:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        began_s, warmed = time.perf_counter(), 0
+        began_s, warmed, trouble = time.perf_counter(), 0, ""
         try:
             async with asyncio.timeout(WITHIN_S):
                 async for kept in self._loaded():
                     warmed += kept
         except (TimeoutError, MatineeError) as error:
-            log.warning("warming up was broken off", reason=str(error) or f"it took longer than {WITHIN_S:g} s")
+            trouble = str(error) or f"it took longer than {WITHIN_S:g} s"
         finally:
             self.reason = None
         took_s = time.perf_counter() - began_s
         metrics.WARMED.inc(warmed)
         metrics.WARM_UP_S.set(took_s)
+        if trouble:
+            log.warning("warming up was broken off", reason=trouble)
         if warmed:
             log.info("warmed up", movies=warmed, seconds=round(took_s, 3))
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import structlog
 
+from matinee import logs
 from matinee.http.metrics import LOOP_DELAY_S
 
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h: a worker that ended so was stuck
@@ -128,3 +129,4 @@ class Watchdog:
             exit_code=EXIT_CODE,
             stack=stack,
         )
+        logs.drain()  # the log is written by a thread, and this process is about to end without its clean-up

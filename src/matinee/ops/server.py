@@ -1,6 +1,7 @@
 """Run the server's processes: Granian with one worker or several, counted together, ended without losing a request.
 
-Called by cli. The application is named by a string and imported by the workers only.
+Called by cli. The application is named by a string and imported by the workers only. SIGHUP opens the logs of all processes
+again and interrupts nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import http.client
+import logging
 import os
 import shutil
 import signal
@@ -17,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -49,6 +51,8 @@ class ServerOptions:
     workers: int
     drain_s: int
     drain_variable: str
+    log_config: dict[str, Any]  # of Granian's loggers, for Python's dictConfig
+    reopen_log: Callable[[], None]
 
 
 class DrainingServer(MPServer):
@@ -56,6 +60,7 @@ class DrainingServer(MPServer):
 
     drain_file: Path
     drain_s: int
+    reopen_log: Callable[[], None]
 
     def _respawn_workers(self, workers: list[int], *args: Any, **kwargs: Any) -> None:
         """Start other workers in the place of some; what the old ones showed of themselves alone is not shown any more."""
@@ -76,8 +81,27 @@ class DrainingServer(MPServer):
         timer.daemon = True
         timer.start()
 
+    def signal_handler_reload(self, *_: Any, **__: Any) -> None:
+        """Open the log again, here and in the workers: Granian would replace all workers, and logrotate sends SIGHUP daily."""
+        self.reopen_log()
+        if os.getpid() != self.pid:
+            return  # a worker that was forked a moment ago still has its parent's handler
+        for worker in self.wrks:
+            if worker.is_alive():  # type: ignore[no-untyped-call]
+                with suppress(ProcessLookupError):
+                    os.kill(worker.inner.pid, signal.SIGHUP)
 
-def _load_in_worker(parent_pid: int, target: str) -> Any:
+
+def _run_worker(spawned: Callable[..., None], *args: Any) -> None:
+    """Run a worker to its end; what ends it early is one event of the log, not a plain traceback on the error stream."""
+    try:
+        spawned(*args)
+    except Exception as error:
+        logging.getLogger("matinee.server").critical("a worker cannot go on", exc_info=error)
+        sys.exit(1)
+
+
+def _load_in_worker(parent_pid: int, reopen_log: Callable[[], None], target: str) -> Any:
     """Import the application in a worker, which has first been tied to its parent.
 
     A terminal's Ctrl-C and `timeout` signal the whole group of processes; the workers are to end only when the parent says so,
@@ -86,11 +110,13 @@ def _load_in_worker(parent_pid: int, target: str) -> Any:
     os.setpgid(0, 0)
     # What the parent does on a signal came along with the fork; until Granian's worker has its own way, a signal just ends it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, lambda *_: reopen_log())
     # SIGKILL: a worker that is still starting would lose a politer signal, and its requests have nobody to drain them.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         # The parent was gone before the kernel was told to tell of it.
-        sys.exit("The server was killed while this worker started.")
+        logging.getLogger("matinee.server").error("the server was killed while this worker started")
+        sys.exit(1)
     return load_target(target, factory=True)
 
 
@@ -141,14 +167,19 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
         loop=Loops.uvloop,
         factory=True,
         log_level=LogLevels.warning,
+        log_dictconfig=options.log_config,
         http1_settings=HTTP1Settings(max_buffer_size=MAX_HEADER_BYTES + 8192),
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_TIMEOUT_S,
     )
     server.drain_file = folder / "draining"
     server.drain_s = options.drain_s
+    server.reopen_log = options.reopen_log
     threading.Thread(target=_watch, args=(options, when_live), daemon=True).start()
     try:
-        server.serve(target_loader=partial(_load_in_worker, os.getpid()))
+        server.serve(
+            spawn_target=partial(_run_worker, server._spawn_asgi_lifespan_worker),  # noqa: SLF001  what Granian itself passes
+            target_loader=partial(_load_in_worker, os.getpid(), options.reopen_log),
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

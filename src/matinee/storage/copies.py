@@ -69,21 +69,23 @@ class Copy:
 
     def eject(self, reason: str) -> None:
         """Send no more reads here, and end the wait of those that are on their way."""
-        if self.is_healthy:
-            log.warning("ejected", copy=self.name, role=self.role, reason=reason)
-            metrics.EJECTIONS.labels(self.name).inc()
-            self.since_s = time.monotonic()
-            self._was_ejected = True
+        was_healthy = self.is_healthy
         self.is_healthy, self.reason = False, reason
+        if was_healthy:
+            self.since_s, self._was_ejected = time.monotonic(), True
         self.server.shut()
+        if was_healthy:
+            metrics.EJECTIONS.labels(self.name).inc()
+            log.warning("ejected", copy=self.name, role=self.role, reason=reason)
 
     async def take_back(self) -> None:
         """Send reads here again. Raises: ServerFailed."""
         await self.server.open()
-        if self._was_ejected:
-            log.warning("taken back", copy=self.name, role=self.role, position=self.position)
-        self.is_healthy, self.reason, self._failures_in_row, self._was_ejected = True, "", 0, False
+        was_ejected, self._was_ejected = self._was_ejected, False
+        self.is_healthy, self.reason, self._failures_in_row = True, "", 0
         self.since_s = self._answered_s = time.monotonic()
+        if was_ejected:
+            log.warning("taken back", copy=self.name, role=self.role, position=self.position)
 
     def line(self, staleness_s: float, lag_bytes: int | None) -> dict[str, Any]:
         """Return what /readyz shows of this copy, and bring its gauges up to date."""
