@@ -140,6 +140,13 @@ class Config:
     max_body_bytes: int = _setting(
         "MATINEE_MAX_BODY_BYTES", 1_048_576, whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
     )
+    body_timeout_s: int = _setting(
+        "MATINEE_BODY_TIMEOUT_S",
+        30,
+        whole(1, 3_600),
+        "Seconds for a request body to arrive completely; then it is a 408 and the connection is closed. Raise it together "
+        "with MATINEE_MAX_BODY_BYTES.",
+    )
     max_in_flight: int = _setting(
         "MATINEE_MAX_IN_FLIGHT",
         100,

@@ -8,6 +8,7 @@ It must stay thin: every request pays for every line.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -16,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from matinee.config import Config
-from matinee.errors import BodyTooLarge, Overloaded
+from matinee.errors import BodyTooLarge, Overloaded, RequestTimeout
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
@@ -136,6 +137,7 @@ class _Exchange:
 
     __slots__ = (
         "_began_s",
+        "_body_due_s",
         "_extra",
         "_front",
         "_has_place",
@@ -156,6 +158,7 @@ class _Exchange:
         self._method = scope["method"]
         self.is_admin = scope["path"].startswith("/admin")
         self._has_place = self._is_body_over = False
+        self._body_due_s: float | None = None
         self._status = self._sent_bytes = self._read_bytes = 0
         self._extra: list[tuple[bytes, bytes]] = []
 
@@ -218,16 +221,32 @@ class _Exchange:
     async def _more(self) -> Any:
         """Return the next message. Who waits for a body gives the place up: slow senders cost nothing, and keep nobody out.
 
-        Raises: Overloaded when there is none left at its end.
+        Raises: Overloaded when there is none left at its end; RequestTimeout when the body takes too long as a whole.
         """
-        if self._is_body_over or not self._has_place:
+        if self._is_body_over:
             return await self._receive()
+        if not self._has_place:
+            return await self._next_of_body()
         self._leave()
-        message = await self._receive()
-        self._is_body_over = not message.get("more_body", False)
+        message = await self._next_of_body()
         if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin):
             raise self._refusal()
         self.enter()
+        return message
+
+    async def _next_of_body(self) -> Any:
+        loop = asyncio.get_running_loop()
+        timeout_s = self._front.config.body_timeout_s
+        self._body_due_s = self._body_due_s or loop.time() + timeout_s
+        try:
+            async with asyncio.timeout_at(self._body_due_s):
+                message = await self._receive()
+        except TimeoutError:
+            self._is_body_over = True
+            raise RequestTimeout(
+                f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
+            ) from None
+        self._is_body_over = not message.get("more_body", False)
         return message
 
     async def _take_in(self) -> Any:
