@@ -23,6 +23,7 @@ from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.public_reads import PublicReads
 from matinee.http.reads import route_of
+from matinee.http.under_way import UnderWay
 from matinee.logs import AccessLog
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -43,7 +44,7 @@ class Front:
         """`methods` holds, for each route's template, what its Allow header lists."""
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
-        self.places = Places(config.max_in_flight)
+        self.places, self.under_way = Places(config.max_in_flight), UnderWay()
         self.origins = frozenset(config.cors_origins)
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
@@ -83,9 +84,11 @@ class Front:
         is_shed = not is_joined and self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
         if not is_shed and not is_joined:
             exchange.enter()
+        self.under_way.begin(scope)
         try:
             await exchange.run(exchange.shed if is_shed else self._application(scope))
         finally:
+            self.under_way.end(scope)
             exchange.finish()
 
     def _may_shed(self, scope: Any) -> bool:
