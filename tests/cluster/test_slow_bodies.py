@@ -6,13 +6,14 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.wires import HOST, SLOW_BODY, rest, trickle, wire
+from tests.cluster.wires import HOST, SLOW_BODY, allow_many_files, is_open, rest, trickle, wire, wires
 from tests.conftest import catalogue_in
-from tests.processes import Server, start_server
+from tests.processes import Server, eventually, start_server
 
 pytestmark = pytest.mark.sqlite_only("a body that does not arrive does not get to the catalogue: once is enough")
 _JSON = HOST + b"Content-Type: application/json\r\n"
@@ -97,3 +98,14 @@ def test_a_slow_body_is_no_fault_of_ours(serving: Server) -> None:
     assert serving.get("/readyz").status_code == 200
     assert '"fault"' not in serving.log.read_text()
     assert "Traceback" not in serving.log.read_text()
+
+
+def test_bodies_that_are_too_many_for_the_memory_are_ended_oldest_first(small_catalogue: Path) -> None:
+    allow_many_files()
+    head = SLOW_BODY.replace(b"1000", b"1048576")
+    with start_server(small_catalogue) as server, ExitStack() as stack:
+        held = wires(stack, server, 100, head + b"x" * 1_000_000)
+        ended = eventually(lambda: [not is_open(connection) for connection in held], lambda seen: sum(seen) >= 30)
+
+        assert held[0].recv(1_000).startswith(b"HTTP/1.1 408 ")
+        assert not all(ended)

@@ -18,6 +18,7 @@ from typing import Any
 
 from matinee.config import Config
 from matinee.errors import BodyTooLarge, Overloaded, RequestTimeout
+from matinee.http.bodies import Bodies
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
@@ -45,6 +46,7 @@ class Front:
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places, self.under_way = Places(config.max_in_flight), UnderWay()
+        self.bodies = Bodies(config.max_body_bytes)
         self.origins = frozenset(config.cors_origins)
         self._process, self._numbers = secrets.token_hex(8).encode(), count(1)
 
@@ -141,6 +143,7 @@ class _Exchange:
     __slots__ = (
         "_began_s",
         "_body_due_s",
+        "_body_timeout",
         "_extra",
         "_front",
         "_has_place",
@@ -162,6 +165,7 @@ class _Exchange:
         self.is_admin = scope["path"].startswith("/admin")
         self._has_place = self._is_body_over = False
         self._body_due_s: float | None = None
+        self._body_timeout: asyncio.Timeout | None = None
         self._status = self._sent_bytes = self._read_bytes = 0
         self._extra: list[tuple[bytes, bytes]] = []
 
@@ -242,15 +246,27 @@ class _Exchange:
         timeout_s = self._front.config.body_timeout_s
         self._body_due_s = self._body_due_s or loop.time() + timeout_s
         try:
-            async with asyncio.timeout_at(self._body_due_s):
+            async with asyncio.timeout_at(self._body_due_s) as self._body_timeout:
                 message = await self._receive()
         except TimeoutError:
             self._is_body_over = True
             raise RequestTimeout(
                 f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
             ) from None
+        finally:
+            self._body_timeout = None
         self._is_body_over = not message.get("more_body", False)
+        if self._is_body_over:
+            self._front.bodies.remove(self)
+        else:
+            self._front.bodies.add(self, len(message.get("body", b"")))
         return message
+
+    def end_body(self) -> None:
+        """Stop waiting for the rest of the body, as if its time were over: see bodies.py."""
+        self._body_due_s = -1.0  # before any moment of the loop's clock
+        if self._body_timeout is not None:
+            self._body_timeout.reschedule(self._body_due_s)
 
     async def _take_in(self) -> Any:
         message = await self._more()
@@ -302,5 +318,6 @@ class _Exchange:
         """Count and log the request; a client who hung up before the answer is a 499."""
         if self._has_place:
             self._leave()
+        self._front.bodies.remove(self)
         duration_s = time.monotonic() - self._began_s
         self._front.record(self._scope, self._method, self._status or 499, self._sent_bytes, duration_s)
