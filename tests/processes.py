@@ -63,7 +63,8 @@ def free_port() -> int:
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the environment of a process that works on a data folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MATINEE_") and name != "SECRET_KEY"}
-    return kept | {"MATINEE_HOME": str(home), "LOG_FORMAT": "json", "LOG_LEVEL": "info", "MATINEE_DRAIN_S": "0"} | more
+    ours = {"MATINEE_HOME": str(home), "LOG_FORMAT": "json", "LOG_LEVEL": "info", "MATINEE_DRAIN_S": "0"}
+    return kept | ours | {"MATINEE_OPS_ADDRESS": "off"} | more  # a second port might be one that another test is to get
 
 
 def matinee(home: Path, *words: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import ipaddress
 import os
+import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +31,20 @@ from matinee.setting_values import (
     choice,
     flag,
     folder,
+    health_address,
     names,
     networks,
     number,
     rotation_bytes,
     web_origins,
     whole,
+    whole_or_auto,
 )
 
 _LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its server processes together
 _LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
+_MOST_CONNECTIONS = 4096  # of one process, unless it is set
+_OWN_FILES = 512  # of one process: databases, caches, logs, the health listener
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -174,6 +179,55 @@ class Config:
     )
     max_body_bytes: int = _setting(
         "MATINEE_MAX_BODY_BYTES", 1_048_576, whole(1_024, 1_073_741_824), "Largest request body in bytes; more is a 413."
+    )
+    body_timeout_s: int = _setting(
+        "MATINEE_BODY_TIMEOUT_S",
+        30,
+        whole(1, 3_600),
+        "Seconds for a request body to arrive completely; then it is a 408 and the connection is closed. A client that "
+        "takes less than 1 kB a second of an answer for as long is closed too. Raise it together with MATINEE_MAX_BODY_BYTES.",
+    )
+    header_timeout_s: int = _setting(
+        "MATINEE_HEADER_TIMEOUT_S",
+        10,
+        whole(1, 3_600),
+        "Seconds for the line and headers of a request to arrive completely, on a new connection from its beginning. "
+        "Lower it under an attack with slow clients.",
+    )
+    idle_timeout_s: int = _setting(
+        "MATINEE_IDLE_TIMEOUT_S",
+        75,
+        whole(1, 3_600),
+        "Seconds that a connection may stay open without a request. Keep it longer than a proxy in front keeps its unused "
+        "connections (nginx: 60), or the proxy sends requests into connections that are just being closed.",
+    )
+    client_connections: int = _setting(
+        "MATINEE_CLIENT_CONNECTIONS",
+        256,
+        whole(0, 1_000_000),
+        "Connections of one client address (IPv6: one /64 network) to each server process; beyond it those without a request "
+        "under way are closed, the longest unused first. 0 is no limit. MATINEE_TRUSTED_PROXIES are exempt. Raise it when many "
+        "clients share an address.",
+    )
+    connections: int = _setting(
+        "MATINEE_CONNECTIONS",
+        AUTO,
+        whole_or_auto(16, 1_000_000),
+        "Connections to each server process; near it those of the clients with the most are closed. auto is 4096, or what the "
+        "limit of open files (ulimit -Hn) allows. Raise it when more clients than that are connected at the same time.",
+    )
+    http2: bool = _setting(
+        "MATINEE_HTTP2",
+        False,
+        flag,
+        "Whether clients may speak HTTP/2 without TLS (h2c). Turn it on only for a proxy in front that needs it.",
+    )
+    ops_address: str = _setting(
+        "MATINEE_OPS_ADDRESS",
+        "auto",
+        health_address,
+        "ADDRESS:PORT of a second listener for /livez, /readyz and /metrics alone, which answers while the other is flooded; "
+        "auto is 127.0.0.1 and PORT + 1000, off is none. Set it when probes come from another machine.",
     )
     max_in_flight: int = _setting(
         "MATINEE_MAX_IN_FLIGHT",
@@ -327,6 +381,15 @@ class Config:
         # In a small container with several processes the usual least would be most of its memory.
         least_bytes = min(_LEAST_LOCAL_BYTES, 2 * share_bytes)
         return max(least_bytes, min(share_bytes, _MOST_LOCAL_BYTES))
+
+    @property
+    def connection_bound(self) -> int:
+        """Return how many connections each process takes: never more than its limit of open files allows."""
+        _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most_files == resource.RLIM_INFINITY:
+            most_files = 1_000_000
+        most = most_files - min(_OWN_FILES, most_files // 2)
+        return min(_MOST_CONNECTIONS if self.connections == AUTO else self.connections, most)
 
     @property
     def stuck_after_s(self) -> float:

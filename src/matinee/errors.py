@@ -5,11 +5,11 @@ MatineeError
 │   ├── InvalidParameter      400 ├── UnknownParameter       400 ├── InvalidCursor          400
 │   ├── FuturePosition        400 ├── HostNotAllowed         400
 │   ├── MalformedBody         400 ├── Unauthenticated        401 ├── Forbidden              403
-│   ├── NotFound              404 ├── MethodNotAllowed       405 ├── Conflict               409
-│   ├── Gone                  410 ├── StaleVersion           412 ├── WeakETag               412
-│   ├── BodyTooLarge          413
-│   ├── UnsupportedMediaType  415 ├── InvalidBody            422 ├── IdempotencyKeyReused   422
-│   ├── PreconditionRequired  428 ├── TooManyRequests        429 └── ClientGone             499
+│   ├── NotFound              404 ├── MethodNotAllowed       405 ├── RequestTimeout         408
+│   ├── Conflict              409 ├── Gone                   410 ├── StaleVersion           412
+│   ├── WeakETag              412 ├── BodyTooLarge           413 ├── UnsupportedMediaType   415
+│   ├── InvalidBody           422 ├── IdempotencyKeyReused   422 ├── PreconditionRequired   428
+│   └── TooManyRequests       429 └── ClientGone             499
 ├── Unavailable                   we cannot do it now; try again
 │   ├── LeaderUnavailable     503 ├── NoReaderAvailable      503
 │   └── Overloaded            503
@@ -123,6 +123,13 @@ class MethodNotAllowed(RequestError):
     def __init__(self, detail: str = "", *, allowed: str = "") -> None:
         super().__init__(detail)
         self.allowed = allowed  # the value of the Allow header; empty is none
+
+
+class RequestTimeout(RequestError):
+    """The request did not arrive completely in time."""
+
+    status = 408
+    slug = "request-timeout"
 
 
 class Conflict(RequestError):

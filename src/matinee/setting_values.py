@@ -79,6 +79,25 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return read
 
 
+def whole_or_auto(low: int, high: int) -> Callable[[str], int]:
+    """Return what reads a whole number within bounds, or `auto`."""
+    number_of = whole(low, high)
+    return lambda text: AUTO if text.lower() == "auto" else number_of(text)
+
+
+def health_address(text: str) -> str:
+    """Read HOST:PORT with an IP address as the host, `auto` or `off`. Raises: ValueError."""
+    if text.lower() in ("auto", "off"):
+        return text.lower()
+    host, _, port = text.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        whole(1, 65_535)(port)
+    except ValueError:
+        raise ValueError("must be ADDRESS:PORT such as 127.0.0.1:9000 or [::1]:9000, or auto, or off") from None
+    return text
+
+
 def bytes_or_auto(text: str) -> int:
     """Read a number of bytes, or `auto`. Raises: ValueError."""
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
@@ -15,9 +16,11 @@ from matinee import logs
 from matinee.cli.home import export_settings, open_catalogue, prepare_home, upgrade_catalogue
 from matinee.cli.output import tell
 from matinee.config import Config
+from matinee.errors import PortTaken
 
 _TARGET = "matinee.http.asgi:create_app"
 _DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"
+_HEALTH_VARIABLE = "_MATINEE_OPS_SOCKET"
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (MATINEE_HOST).")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (PORT).")]
@@ -35,6 +38,7 @@ def up(
 
     config = prepare_home(configuration.load(host=host, port=port, workers=workers))
     require_port(config.host, config.port)
+    health = _open_health(config)
     config, _ = upgrade_catalogue(config)
     from matinee.cli.catalogue import load_sample
 
@@ -42,7 +46,7 @@ def up(
         load_sample(config)
     _make_admin()
     config = _log_to_file(config)
-    _run(config, lambda: _greet(config))
+    _run(config, health, lambda: _greet(config, health))
 
 
 def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None:
@@ -51,12 +55,34 @@ def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None
 
     config = configuration.load(host=host, port=port, workers=workers)
     require_port(config.host, config.port)
+    health = _open_health(config)
     config = open_catalogue(config)
-    announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s); Ctrl-C ends it."
-    _run(config, lambda: _tell(config, announcement))
+    checks = f"; health checks at {_health_url(health)}" if health else ""
+    announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s){checks}. Ctrl-C ends it."
+    _run(config, health, lambda: _tell(config, announcement))
 
 
-def _run(config: Config, when_live: Callable[[], None]) -> None:
+def _open_health(config: Config) -> socket.socket | None:
+    """Return the socket for health checks; None when there is none, because of the settings or because its port is in use."""
+    from matinee.ops.health_socket import health_address, open_health_socket
+
+    if config.ops_address == "off":
+        return None
+    try:
+        return open_health_socket(*health_address(config.ops_address, config.port))
+    except PortTaken as error:
+        if config.ops_address != "auto":
+            raise
+        tell(f"Health checks are served at {config.host}:{config.port} only. {error}")
+        return None
+
+
+def _health_url(health: socket.socket) -> str:
+    host, port = health.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _run(config: Config, health: socket.socket | None, when_live: Callable[[], None]) -> None:
     from django.db import connections
 
     from matinee.ops.server import ServerOptions
@@ -67,12 +93,22 @@ def _run(config: Config, when_live: Callable[[], None]) -> None:
     logs.take_over()
     connections.close_all()  # the workers open their own
     export_settings(config)
-    run(
-        ServerOptions(
-            _TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE, logs.GRANIAN, logs.reopen
-        ),
-        when_live,
+    options = ServerOptions(
+        _TARGET,
+        config.host,
+        config.port,
+        config.workers,
+        config.drain_s,
+        _DRAIN_VARIABLE,
+        logs.GRANIAN,
+        logs.reopen,
+        connections=config.connection_bound,
+        idle_timeout_s=config.idle_timeout_s,
+        http2=config.http2,
+        health=health,
+        health_variable=_HEALTH_VARIABLE,
     )
+    run(options, when_live)
     _tell(config, "Ended.")
 
 
@@ -105,12 +141,13 @@ def _log_to_file(config: Config) -> Config:
     return dataclasses.replace(config, log_file=str(path))
 
 
-def _greet(config: Config) -> None:
+def _greet(config: Config, health: socket.socket | None) -> None:
     base = config.public_url or f"http://{config.host}:{config.port}"
     lines = {
         "API": f"{base}/v1/movies",
         "Docs": f"{base}/docs",
         "Admin": f"{base}/admin/",
+        **({"Health": f"{_health_url(health)}/readyz"} if health else {}),
         "Data": str(config.home),
         "Log": config.log_file,
     }

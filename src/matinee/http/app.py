@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -15,12 +16,24 @@ from litestar.datastructures import State
 from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
+from matinee.http.connection_guard import ConnectionGuard
 from matinee.http.front import AsgiApp, Front
 from matinee.http.log_metrics import LogMetrics
+from matinee.http.ops_listener import OpsListener, inherited
 from matinee.http.public_reads import PublicReads
 from matinee.http.warming import Warming
 from matinee.http.watchdog import Watchdog
 from matinee.storage.source import Source
+
+
+class Beside(Protocol):
+    """What runs beside the requests from the start of the application to its end."""
+
+    async def start(self) -> None:
+        """Begin."""
+
+    async def close(self) -> None:
+        """End."""
 
 
 def api(config: Config, source: Source | None = None) -> Litestar:
@@ -30,13 +43,18 @@ def api(config: Config, source: Source | None = None) -> Litestar:
     warming = Warming(runtime, public)
     watchdog = Watchdog(config.stuck_after_s)
     runtime.publishers.append(watchdog.publish)
+    beside: list[Beside] = []
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         runtime.start()
         warming.start()
         watchdog.start()
+        for each in beside:
+            await each.start()
         yield
+        for each in beside:
+            await each.close()
         watchdog.stop()
         await warming.close()
         await runtime.close()
@@ -45,7 +63,7 @@ def api(config: Config, source: Source | None = None) -> Litestar:
         [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
-        state=State({"runtime": runtime, "reads": public, "warming": warming, "touched": {}}),
+        state=State({"runtime": runtime, "reads": public, "warming": warming, "touched": {}, "beside": beside}),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,
         request_max_body_size=None,  # the front counts
@@ -59,6 +77,18 @@ def build(config: Config, source: Source | None = None) -> Front:
     application = api(config, source)
     front = Front(application, application.state.reads, _django(), config, _methods(application))
     application.state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
+    return front
+
+
+def build_for_server(config: Config) -> Front:
+    """Return the service for a worker of a real server: with its connection guard and its health listener."""
+    front = build(config)
+    state = front.api.state  # type: ignore[attr-defined]
+    guard = ConnectionGuard(config, front.under_way)
+    state.runtime.publishers.append(guard.publish)
+    guard.start()
+    if (listener := inherited()) is not None:
+        state.beside.append(OpsListener(front.__call__, listener))
     return front
 
 

@@ -21,9 +21,9 @@ def create_app() -> AsgiApp:
     logs.take_over()
     runtime.setup_django()
     # Django's models can be imported only after it has been set up, and the handlers import them.
-    from matinee.http.app import build
+    from matinee.http.app import build_for_server
 
-    front = build(settings)
+    front = build_for_server(settings)
     gc.collect()
     gc.freeze()  # what was made until now lives as long as the process; to walk over it takes 50 ms of each full collection
     return front.__call__  # the method itself: it would be looked up for each request

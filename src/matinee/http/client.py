@@ -24,11 +24,11 @@ def client_address(scope: Any, trusted: tuple[Network, ...]) -> str:
     that is not a trusted proxy is the client. An entry that is no address ends the search: the hop that sent it is returned.
     """
     peer = scope.get("client")
-    address = _plain(peer[0]) if peer else ""
+    address = plain_address(peer[0]) if peer else ""
     if not trusted or not address or not is_trusted(address, trusted):
         return address
     for hop in reversed(_forwarded(scope)):
-        if not (plain := _plain(hop)):
+        if not (plain := plain_address(hop)):
             break
         address = plain
         if not is_trusted(address, trusted):
@@ -64,7 +64,7 @@ def _forwarded(scope: Any) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _plain(text: str) -> str:
+def plain_address(text: str) -> str:
     """Return an address in its usual form, an IPv4 address inside IPv6 as IPv4; empty when it is none."""
     if len(text) > _MAX_ADDRESS_CHARS:
         return ""

@@ -38,6 +38,7 @@ REMEDIES = {
     "forbidden": "The key is good, but its scope is not. Ask the owner for a key of scope write.",
     "not-found": "Check the address or the id; movies are found with /v1/search?q=...",
     "method-not-allowed": "The `Allow` header lists what this address takes.",
+    "request-timeout": "Send the whole body at once, on a new connection. The owner sets the time: MATINEE_BODY_TIMEOUT_S.",
     "conflict": "`detail` names what is in the way: often another movie with the same id of another catalogue. Merge the two.",
     "gone": "The movie was deleted on purpose. Take it out of your lists.",
     "stale-version": "Read the movie again and repeat your change on that. `current_version` is the version now.",

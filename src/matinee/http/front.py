@@ -9,6 +9,7 @@ request id and, where the access log is on, a line. It must stay thin: every req
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -19,8 +20,9 @@ from typing import Any
 import structlog
 
 from matinee.config import Config
-from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, MethodNotAllowed, Overloaded
+from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, MethodNotAllowed, Overloaded, RequestTimeout
 from matinee.http.addresses import require_possible
+from matinee.http.bodies import Bodies
 from matinee.http.client import client_address
 from matinee.http.hosts import hosts_of
 from matinee.http.metrics import IN_FLIGHT, Meter
@@ -29,6 +31,7 @@ from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.public_reads import Hit, PublicReads
 from matinee.http.reads import route_of
+from matinee.http.under_way import UnderWay
 from matinee.logs import AccessLog
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
@@ -55,7 +58,8 @@ class Front:
         """`methods` holds, for each route's template, what its Allow header lists."""
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
-        self.places = Places(config.max_in_flight)
+        self.places, self.under_way = Places(config.max_in_flight), UnderWay()
+        self.bodies = Bodies(config.max_body_bytes)
         self.hosts = hosts_of(config)
         self.outgoing = Outgoing(config)
         self._trusted = config.trusted_proxies
@@ -115,9 +119,11 @@ class Front:
 
     async def _exchange(self, scope: Any, receive: Any, send: Any, began_s: float) -> None:
         exchange = _Exchange(self, scope, receive, send, began_s)
+        self.under_way.begin(scope)
         try:
             await exchange.run()
         finally:
+            self.under_way.end(scope)
             exchange.finish()
 
     def choose(self, exchange: _Exchange, scope: Any) -> AsgiApp:
@@ -174,6 +180,8 @@ class _Exchange:
 
     __slots__ = (
         "_began_s",
+        "_body_due_s",
+        "_body_timeout",
         "_extra",
         "_front",
         "_has_place",
@@ -200,6 +208,8 @@ class _Exchange:
         self._is_django = scope["path"].startswith(_DJANGO)
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
+        self._body_due_s: float | None = None
+        self._body_timeout: asyncio.Timeout | None = None
         self._extra: list[tuple[bytes, bytes]] = []
         scope["matinee.path"] = scope["path"]
         self._read_headers()
@@ -279,17 +289,45 @@ class _Exchange:
     async def _more(self) -> Any:
         """Return the next message. Who waits for a body gives the place up: slow senders cost nothing, and keep nobody out.
 
-        Raises: Overloaded when there is none left at its end.
+        Raises: Overloaded when there is none left at its end; RequestTimeout when the body takes too long as a whole.
         """
-        if self._is_body_over or not self._has_place:
+        if self._is_body_over:
             return await self._receive()
+        if not self._has_place:
+            return await self._next_of_body()
         self._leave()
-        message = await self._receive()
-        self._is_body_over = message["type"] == "http.request" and not message.get("more_body", False)
+        message = await self._next_of_body()
         if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin):
             raise self._refusal()
         self.enter()
         return message
+
+    async def _next_of_body(self) -> Any:
+        loop = asyncio.get_running_loop()
+        timeout_s = self._front.config.body_timeout_s
+        self._body_due_s = self._body_due_s or loop.time() + timeout_s
+        try:
+            async with asyncio.timeout_at(self._body_due_s) as self._body_timeout:
+                message = await self._receive()
+        except TimeoutError:
+            self._is_body_over = True
+            raise RequestTimeout(
+                f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
+            ) from None
+        finally:
+            self._body_timeout = None
+        self._is_body_over = message["type"] == "http.request" and not message.get("more_body", False)
+        if message.get("more_body", False):
+            self._front.bodies.add(self, len(message.get("body", b"")))
+        else:
+            self._front.bodies.remove(self)
+        return message
+
+    def end_body(self) -> None:
+        """Stop waiting for the rest of the body, as if its time were over: see bodies.py."""
+        self._body_due_s = -1.0  # before any moment of the loop's clock
+        if self._body_timeout is not None:
+            self._body_timeout.reschedule(self._body_due_s)
 
     async def _take_in(self) -> Any:
         message = await self._more()
@@ -356,5 +394,6 @@ class _Exchange:
         """Count and log the request; a client who hung up before the answer is a 499."""
         if self._has_place:
             self._leave()
+        self._front.bodies.remove(self)
         duration_s = time.monotonic() - self._began_s
         self._front.record(self._scope, self._method, self._status or ClientGone.status, self._sent_bytes, duration_s)

@@ -36,6 +36,8 @@ SHED = Counter("matinee_http_shed", "Requests turned away because too many were 
 IN_FLIGHT = Gauge(
     "matinee_http_in_flight", "Requests under way that are no hits of the local cache.", multiprocess_mode="livesum"
 )
+CONNECTIONS = Gauge("matinee_connections", "Open connections of clients.", multiprocess_mode="livesum")
+CLOSED_CONNECTIONS = Counter("matinee_connections_closed", "Connections that the server cut, by reason.", ("reason",))
 LOOP_DELAY_S = Gauge(
     "matinee_loop_delay_seconds",
     "Longest time by which the event loop was late within the last half minute or minute.",

@@ -20,6 +20,7 @@ from matinee.errors import (
     MethodNotAllowed,
     NotFound,
     RequestError,
+    RequestTimeout,
     StaleVersion,
     TooManyRequests,
     Unauthenticated,
@@ -72,6 +73,8 @@ def _headers(error: MatineeError) -> Headers:
     headers: Headers = [(b"cache-control", b"no-store")]
     if isinstance(error, Unavailable):
         headers.append((b"retry-after", b"%d" % RETRY_AFTER_S))
+    if isinstance(error, RequestTimeout):
+        headers.append((b"connection", b"close"))  # the rest of the body may come at any time: nothing else can follow
     if isinstance(error, TooManyRequests):
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     if isinstance(error, Unauthenticated):

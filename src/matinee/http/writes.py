@@ -54,7 +54,7 @@ async def in_write_thread(runtime: Runtime, write: Callable[[], T]) -> T:
         headers=(IDEMPOTENCY_KEY,),
         body="MovieContent",
         answers={201: "MovieDocument"},
-        problems=(400, 409, 413, 415, 422),
+        problems=(400, 408, 409, 413, 415, 422),
         writes=True,
     ),
 )
@@ -74,7 +74,7 @@ async def create_movie(request: JsonRequest) -> Answer:
         headers=(IDEMPOTENCY_KEY,),
         body="MergeInto",
         answers={200: "MovieDocument"},
-        problems=(400, 404, 409, 410, 413, 415, 422),
+        problems=(400, 404, 408, 409, 410, 413, 415, 422),
         writes=True,
     ),
 )
@@ -113,7 +113,7 @@ async def _once(
         headers=(IF_MATCH,),
         body="MovieContent",
         answers={200: "MovieDocument"},
-        problems=(400, 404, 409, 410, 412, 413, 415, 422, 428),
+        problems=(400, 404, 408, 409, 410, 412, 413, 415, 422, 428),
         writes=True,
     ),
 )
@@ -135,7 +135,7 @@ async def replace_movie(request: JsonRequest, movie_id: FromPath[str]) -> Answer
         body="MoviePatch",
         body_types=(_MERGE_PATCH, _JSON),
         answers={200: "MovieDocument"},
-        problems=(400, 404, 409, 410, 412, 413, 415, 422, 428),
+        problems=(400, 404, 408, 409, 410, 412, 413, 415, 422, 428),
         writes=True,
     ),
 )

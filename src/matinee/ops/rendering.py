@@ -161,6 +161,7 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
         yield "MATINEE_ENV", "production", "secrets must be given, see secrets.env"
         yield "MATINEE_HOME", "/var/lib/matinee", "its own folder"
         return  # what holds passwords stands in secrets.env
+    yield "MATINEE_OPS_ADDRESS", "off", "on one machine the ports beside this one belong to other nodes"
     yield "DATABASE_URL", writer_url(cluster), "where it writes"
     yield "DATABASE_FOLLOWER_URLS", ",".join(reader_urls(cluster)), "where it reads; whoever leads is left out while it leads"
     if redis := redis_url(topology):

@@ -11,6 +11,7 @@ import errno
 import http.client
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -27,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from granian._internal import load_target
-from granian.constants import Interfaces, Loops
-from granian.http import HTTP1Settings
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -38,6 +39,17 @@ _COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCH_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 30  # a worker that has not finished its requests by then is killed
 MAX_HEADER_BYTES = 64 * 1024
+_ACCEPT_QUEUE = 4096  # connections that the kernel holds until a worker accepts them; net.core.somaxconn is the upper bound
+_HTTP2 = HTTP2Settings(
+    # Answers wait in memory while a client keeps its window closed: streams x answer bounds them for each connection.
+    max_concurrent_streams=16,
+    max_send_buffer_size=64 * 1024,
+    initial_connection_window_size=256 * 1024,
+    initial_stream_window_size=64 * 1024,
+    max_headers_size=MAX_HEADER_BYTES,
+    keep_alive_interval=20_000,
+    keep_alive_timeout=10,
+)
 _PR_SET_PDEATHSIG = 1  # Linux's prctl: signal me when my parent is gone
 
 
@@ -53,6 +65,11 @@ class ServerOptions:
     drain_variable: str
     log_config: dict[str, Any]  # of Granian's loggers, for Python's dictConfig
     reopen_log: Callable[[], None]
+    connections: int  # of each worker
+    idle_timeout_s: int
+    http2: bool = False
+    health: socket.socket | None = None  # a listening socket that every worker answers health checks on
+    health_variable: str = ""
 
 
 class DrainingServer(MPServer):
@@ -101,7 +118,9 @@ def _run_worker(spawned: Callable[..., None], *args: Any) -> None:
         sys.exit(1)
 
 
-def _load_in_worker(parent_pid: int, reopen_log: Callable[[], None], target: str) -> Any:
+def _load_in_worker(
+    parent_pid: int, reopen_log: Callable[[], None], health: tuple[str, socket.socket] | None, target: str
+) -> Any:
     """Import the application in a worker, which has first been tied to its parent.
 
     A terminal's Ctrl-C and `timeout` signal the whole group of processes; the workers are to end only when the parent says so,
@@ -117,6 +136,9 @@ def _load_in_worker(parent_pid: int, reopen_log: Callable[[], None], target: str
         # The parent was gone before the kernel was told to tell of it.
         logging.getLogger("matinee.server").error("the server was killed while this worker started")
         sys.exit(1)
+    if health is not None:
+        variable, listener = health
+        os.environ[variable] = str(listener.fileno())
     return load_target(target, factory=True)
 
 
@@ -132,6 +154,13 @@ def require_port(host: str, port: int) -> None:
             if error.errno == errno.EADDRINUSE:
                 remedy = f"End the program that uses it, or choose another with --port {port % 65_535 + 1}."
             raise PortTaken(f"{host}:{port} cannot be listened on ({error.strerror}). {remedy}") from error
+
+
+def raise_file_limit() -> int:
+    """Raise this process's limit of open files to the hard limit, and return it; each connection is an open file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def _watch(options: ServerOptions, when_live: Callable[[], None]) -> None:
@@ -153,6 +182,7 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
 
     `when_live` is called once, when the first request is answered: a worker that cannot start must not be announced.
     """
+    raise_file_limit()
     folder = Path(tempfile.mkdtemp(prefix="matinee-run-"))
     os.environ[options.drain_variable] = str(folder / "draining")
     if options.workers > 1:
@@ -168,7 +198,16 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
         factory=True,
         log_level=LogLevels.warning,
         log_dictconfig=options.log_config,
-        http1_settings=HTTP1Settings(max_buffer_size=MAX_HEADER_BYTES + 8192),
+        http=HTTPModes.auto if options.http2 else HTTPModes.http1,
+        websockets=False,
+        backlog=_ACCEPT_QUEUE,
+        # Beyond this a worker accepts nothing: the connection guard of the workers keeps below it.
+        backpressure=options.connections,
+        # One timer covers the wait for a request and its head; the connection guard cuts slow heads sooner.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=options.idle_timeout_s * 1000, max_buffer_size=MAX_HEADER_BYTES + 8192
+        ),
+        http2_settings=_HTTP2,
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_TIMEOUT_S,
     )
@@ -177,9 +216,10 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
     server.reopen_log = options.reopen_log
     threading.Thread(target=_watch, args=(options, when_live), daemon=True).start()
     try:
+        health = (options.health_variable, options.health) if options.health else None
         server.serve(
             spawn_target=partial(_run_worker, server._spawn_asgi_lifespan_worker),  # noqa: SLF001  what Granian itself passes
-            target_loader=partial(_load_in_worker, os.getpid(), options.reopen_log),
+            target_loader=partial(_load_in_worker, os.getpid(), options.reopen_log, health),
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
