@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from matinee import addresses
 from matinee import config as configuration
 from matinee.config import Config
 from matinee.errors import OperatorError
@@ -31,8 +32,7 @@ def address_of(url: str | None, config: Config | None = None) -> str:
     if url:
         return url.rstrip("/")
     config = config or configuration.load()
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104  all addresses are no address
-    return config.public_url or f"http://{host}:{config.port}"
+    return config.public_url or addresses.url(addresses.reachable(config.host), config.port)
 
 
 def ask(address: str, path: str, key: str = "") -> Reply:

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from matinee import addresses, logs
 from matinee import config as configuration
-from matinee import logs
 from matinee.cli.home import export_settings, open_catalogue, prepare_home, upgrade_catalogue
 from matinee.cli.output import tell
 from matinee.config import Config
+from matinee.injected_variables import injected
 
 _TARGET = "matinee.http.asgi:create_app"
 _DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"
@@ -30,10 +31,8 @@ def up(
     sample: Annotated[bool, typer.Option(help="Load the sample catalogue into an empty one.")] = True,
 ) -> None:
     """Make the catalogue if it is missing, load the sample, make an admin, and serve. Safe to run again."""
-    from matinee.ops.server import require_port
-
     config = prepare_home(configuration.load(host=host, port=port, workers=workers))
-    require_port(config.host, config.port)
+    address = _address(config)
     config, _ = upgrade_catalogue(config)
     from matinee.cli.catalogue import load_sample
 
@@ -41,21 +40,31 @@ def up(
         load_sample(config)
     _make_admin()
     _log_to_file(config)
-    _run(config, lambda: _greet(config))
+    _run(config, address, lambda: _greet(config))
 
 
 def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Serve the catalogue that is there; nothing is made, loaded or migrated."""
-    from matinee.ops.server import require_port
-
     config = configuration.load(host=host, port=port, workers=workers)
-    require_port(config.host, config.port)
+    address = _address(config)
     config = open_catalogue(config)
-    announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s); Ctrl-C ends it."
-    _run(config, lambda: tell(announcement))
+    announcement = f"Serving {addresses.url(config.host, config.port)} with {config.workers} worker(s); Ctrl-C ends it."
+    _run(config, address, lambda: tell(announcement))
 
 
-def _run(config: Config, when_live: Callable[[], None]) -> None:
+def _address(config: Config) -> str:
+    """Return the IP address to listen on. Raises: PortTaken."""
+    address = addresses.listening_address(config.host, config.port)
+    if addresses.is_only_loopback(config.host, address):
+        tell(
+            f"{config.host} is {address} here, which other machines cannot reach; set MATINEE_HOST to an address if they must."
+        )
+    if ignored := injected(os.environ):
+        tell(f"Ignored: {len(ignored)} variables that Kubernetes or Docker injects for a service, such as {ignored[0]}.")
+    return address
+
+
+def _run(config: Config, address: str, when_live: Callable[[], None]) -> None:
     from django.db import connections
 
     from matinee.ops.server import ServerOptions
@@ -64,7 +73,7 @@ def _run(config: Config, when_live: Callable[[], None]) -> None:
     logs.require_target(os.environ.get("MATINEE_LOG_FILE", ""))
     connections.close_all()  # the workers open their own
     export_settings(config)
-    run(ServerOptions(_TARGET, config.host, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)
+    run(ServerOptions(_TARGET, address, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)
     tell("Ended.")
 
 
@@ -86,7 +95,7 @@ def _log_to_file(config: Config) -> None:
 
 
 def _greet(config: Config) -> None:
-    base = config.public_url or f"http://{config.host}:{config.port}"
+    base = config.public_url or addresses.url(config.host, config.port)
     lines = {
         "API": f"{base}/v1/movies",
         "Docs": f"{base}/docs",

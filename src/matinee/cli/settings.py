@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from matinee import config as configuration
 from matinee.cli.output import Json, as_json, table, tell
+from matinee.injected_variables import injected
 
 
 def show(as_json_: Json = False) -> None:
@@ -17,6 +20,8 @@ def show(as_json_: Json = False) -> None:
         as_json(rows)
     else:
         table(("setting", "value", "source"), [(row["setting"], row["value"], row["source"]) for row in rows])
+    if ignored := injected(os.environ):
+        tell(f"Ignored, because Kubernetes or Docker injects them for a service: {', '.join(ignored)}.")
 
 
 def _shown(origin: configuration.Origin) -> object:

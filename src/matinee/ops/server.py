@@ -6,12 +6,10 @@ Called by cli. The application is named by a string and imported by the workers 
 from __future__ import annotations
 
 import ctypes
-import errno
 import http.client
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -30,7 +28,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from matinee.errors import PortTaken
+from matinee import addresses
 
 _COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCH_INTERVAL_S = 0.1
@@ -41,7 +39,7 @@ _PR_SET_PDEATHSIG = 1  # Linux's prctl: signal me when my parent is gone
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where and how the server listens."""
+    """Where and how the server listens; `host` is an IP address, as addresses.listening_address returns it."""
 
     target: str
     host: str
@@ -94,23 +92,8 @@ def _load_in_worker(parent_pid: int, target: str) -> Any:
     return load_target(target, factory=True)
 
 
-def require_port(host: str, port: int) -> None:
-    """Refuse an address that another program listens on. Raises: PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), port))
-        except OSError as error:
-            remedy = "Choose another address with --host, or another port with --port."
-            if error.errno == errno.EADDRINUSE:
-                remedy = f"End the program that uses it, or choose another with --port {port % 65_535 + 1}."
-            raise PortTaken(f"{host}:{port} cannot be listened on ({error.strerror}). {remedy}") from error
-
-
 def _watch(options: ServerOptions, when_live: Callable[[], None]) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104  all addresses are no address
-    address = (host.strip("[]"), options.port)
+    address = (addresses.reachable(options.host), options.port)
     while True:
         try:
             with closing(http.client.HTTPConnection(*address, timeout=2)) as connection:
@@ -134,7 +117,7 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
         os.environ[_COUNTS_VARIABLE] = str(folder)
     server = DrainingServer(
         options.target,
-        address=options.host.strip("[]"),
+        address=options.host,
         port=options.port,
         interface=Interfaces.ASGI,
         workers=options.workers,
