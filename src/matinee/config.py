@@ -365,6 +365,12 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     return config
 
 
+def home_of(environ: Mapping[str, str]) -> Path:
+    """Return the data folder, whatever is wrong with the other settings. Raises: ValueError."""
+    text = given(environ).get("MATINEE_HOME")
+    return folder(as_text(text)) if text else Config.home
+
+
 def given(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of settings that have a value, without blanks and quotes around it and without injected ones."""
     known = [setting.metadata["env"] for setting in SETTINGS]

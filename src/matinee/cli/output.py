@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +17,14 @@ _PLAIN_INTERVAL_S = 5.0
 
 def complain(text: str) -> None:
     """Say on the error stream what is wrong."""
-    typer.secho(f"matinee: {text}", fg=typer.colors.RED if sys.stderr.isatty() else None, err=True)
+    with suppress(OSError):
+        typer.secho(f"matinee: {text}", fg=typer.colors.RED if sys.stderr.isatty() else None, err=True)
 
 
 def tell(text: str) -> None:
-    """Say on the error stream how things go; the output stream is for results."""
-    typer.echo(text, err=True)
+    """Say on the error stream how things go; the output stream is for results. A stream that is full stops no command."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def as_json(value: Any) -> None:
