@@ -13,6 +13,7 @@ from matinee import config as configuration
 from matinee.cli.home import export_settings, open_catalogue, prepare_home, upgrade_catalogue
 from matinee.cli.output import tell
 from matinee.config import Config
+from matinee.errors import OperatorError
 from matinee.injected_variables import injected
 
 _TARGET = "matinee.http.asgi:create_app"
@@ -73,8 +74,17 @@ def _run(config: Config, address: str, when_live: Callable[[], None]) -> None:
     logs.require_target(os.environ.get("MATINEE_LOG_FILE", ""))
     connections.close_all()  # the workers open their own
     export_settings(config)
-    run(ServerOptions(_TARGET, address, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE), when_live)
+    run_folder = config.home / "run"
+    options = ServerOptions(_TARGET, address, config.port, config.workers, config.drain_s, _DRAIN_VARIABLE, run_folder)
+    try:
+        run(options, when_live)
+    except SystemExit as error:
+        raise OperatorError(f"The server ended because its workers do not start; the reason is in {_log(config)}.") from error
     tell("Ended.")
+
+
+def _log(config: Config) -> str:
+    return os.environ.get("MATINEE_LOG_FILE") or config.log_file or "the lines above"
 
 
 def _make_admin() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import hashlib
+import os
 import secrets
 import shutil
 import signal
@@ -34,6 +35,7 @@ DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
 HOST = "127.0.0.1"
 _LEADS_WITHIN_S = 40.0  # a leader whose node is gone is replaced when its lease of 20 s has run out
+_LONGEST_SOCKET_FOLDER_BYTES = 80  # a socket's path has at most 107 bytes, and its name is below the folder
 _CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
 
 
@@ -310,9 +312,11 @@ class Cluster:
 
     def socket_folder(self) -> Path:
         """Return the folder of the balancers' sockets: a short path, whatever the home folder's is. Only we may enter."""
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-        folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self.home / "run"
+        if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER_BYTES:
+            digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+            folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     def server_environment(self, name: str) -> dict[str, str]:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +27,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from matinee import addresses
+from matinee.ops import run_folder
 
 _COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCH_INTERVAL_S = 0.1
@@ -47,6 +46,7 @@ class ServerOptions:
     workers: int
     drain_s: int
     drain_variable: str
+    run_folder: Path  # where the files of one run lie; made if missing
 
 
 class DrainingServer(MPServer):
@@ -110,7 +110,7 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
 
     `when_live` is called once, when the first request is answered: a worker that cannot start must not be announced.
     """
-    folder = Path(tempfile.mkdtemp(prefix="matinee-run-"))
+    folder = run_folder.make(options.run_folder)
     os.environ[options.drain_variable] = str(folder / "draining")
     if options.workers > 1:
         # Set before any worker imports the metrics; in one process the counters stay in memory.
@@ -134,4 +134,4 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
     try:
         server.serve(target_loader=partial(_load_in_worker, os.getpid()))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        run_folder.remove(folder)
