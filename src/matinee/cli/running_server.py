@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.request
 from typing import Annotated, Any, NamedTuple
@@ -12,6 +13,7 @@ import typer
 
 from matinee import addresses
 from matinee import config as configuration
+from matinee.cli.cluster_settings import running_server
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -28,9 +30,14 @@ class Reply(NamedTuple):
 
 
 def address_of(url: str | None, config: Config | None = None) -> str:
-    """Return the address of the server: the given one, else that of the settings. Raises: ConfigError."""
+    """Return the URL of the server: the given one, else the one of the settings, else one of the running cluster.
+
+    Raises: ConfigError; OperatorError when the cluster's state cannot be read.
+    """
     if url:
         return url.rstrip("/")
+    if (server := running_server(os.environ)) is not None:
+        return server
     config = config or configuration.load()
     return config.public_url or addresses.url(addresses.reachable(config.host), config.port)
 

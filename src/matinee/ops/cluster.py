@@ -8,7 +8,6 @@ that whatever breaks off, the next command finds it.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import os
 import secrets
@@ -22,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops import engines, patroni, rendering
+from matinee.ops import engines, node_names, patroni, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.patroni import PatroniNode
@@ -151,16 +150,12 @@ class Cluster:
         """Return the followers."""
         return [node for node in self.databases if node.role == "follower"]
 
-    def node(self, name: str) -> Node:
-        """Return a node by name; "leader" is whoever leads. Raises: OperatorError with the names that there are."""
-        if name == "leader":
-            return self.leader
-        names = [node.name for node in self.nodes]
-        if name in names:
-            return self.nodes[names.index(name)]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}? The" if near else "the"
-        raise OperatorError(f"There is no node {name!r}; {hint} nodes are {', '.join(names) or 'none'}.")
+    def node(self, name: str, *, is_any: bool = False) -> Node:
+        """Return a node by its name or role, "leader" is the current leader; `is_any`: any one of a role with several.
+
+        Raises: OperatorError with the names that exist.
+        """
+        return self.leader if name == "leader" else node_names.find(self.nodes, name, is_any=is_any)
 
     def save(self) -> None:
         """Write the state file."""
@@ -298,6 +293,8 @@ class Cluster:
             layout.data(node.place).mkdir(parents=True, exist_ok=True)
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
+            if node.role == "balancer" and topology.balancer == "haproxy":
+                node.socket, node.state_file = layout.socket(node.place), layout.state(node.place)
         for database in self.databases:
             if isinstance(database.postgres, PatroniNode):
                 self._tell_patroni(database.postgres, layout)
