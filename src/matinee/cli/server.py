@@ -84,7 +84,8 @@ def _run(config: Config, address: str, when_live: Callable[[], None]) -> None:
 
 
 def _log(config: Config) -> str:
-    return os.environ.get("MATINEE_LOG_FILE") or config.log_file or "the lines above"
+    path = os.environ.get("MATINEE_LOG_FILE") or config.log_file
+    return f"{path} and the lines above" if path else "the lines above"
 
 
 def _make_admin() -> None:
