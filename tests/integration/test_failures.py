@@ -149,6 +149,7 @@ def test_odd_terminals_and_encodings_stop_no_command(tmp_path: Path) -> None:
             psycopg.OperationalError("something new"),
             "The database cannot be used (something new). `matinee doctor` looks at it.",
         ),
+        (psycopg.OperationalError("terminated due to idle-in-transaction timeout"), "or raise MATINEE_WRITE_TIMEOUT_MS."),
         (ModuleNotFoundError("No module named 'x'"), "This installation is incomplete (No module named 'x'); install"),
         (MemoryError(), "There is not enough memory for this"),
         (UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range"), "use UTF-8"),

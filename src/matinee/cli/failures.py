@@ -27,6 +27,7 @@ _DATABASE_REMEDIES: tuple[tuple[str, str], ...] = (
     (r"database \"[^\"]*\" does not exist", "Make it (`createdb`), or check DATABASE_URL."),
     (r"role \"[^\"]*\" does not exist", "Check the user in DATABASE_URL; `matinee migrate` makes our own roles."),
     (r"too many (clients|connections)|remaining connection slots", "Lower WEB_CONCURRENCY, or raise max_connections."),
+    (r"(idle-in-transaction|lock|statement) timeout", "It took too long: try again later, or raise MATINEE_WRITE_TIMEOUT_MS."),
     (r"permission denied", "Give DATABASE_URL the role matinee_writer, or the owner of the tables."),
     (r"read-only transaction|in recovery|read.?only database", "It cannot be written to; let DATABASE_URL name the leader."),
     (

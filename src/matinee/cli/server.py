@@ -20,7 +20,7 @@ _TARGET = "matinee.http.asgi:create_app"
 _DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"
 _MAX_LOG_BYTES = 64 * 1024 * 1024
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on (MATINEE_HOST).")]
+Host = Annotated[str | None, typer.Option(help="Address or host name to listen on (MATINEE_HOST).")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (PORT).")]
 Workers = Annotated[int | None, typer.Option(min=1, max=256, help="Server processes (WEB_CONCURRENCY).")]
 
