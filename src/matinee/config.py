@@ -3,7 +3,7 @@
 It feeds the defaults, the environment, `matinee config`, docs/settings.md and the validation. Called by runtime and cli.
 Precedence: command line over environment over secret files in MATINEE_HOME over default.
 Standard variable names where they exist, else MATINEE_*; an unknown MATINEE_* is an error, because a misspelt setting that is
-silently ignored is found at night.
+silently ignored is found at night. Variables that Kubernetes or Docker injects are ignored (injected_variables.py).
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from matinee.addresses import bare
 from matinee.errors import ConfigError
+from matinee.injected_variables import PREFIX, injected, is_url
 from matinee.machine import memory_bytes
 from matinee.setting_urls import POSTGRES, as_database_url, as_memcached_url, as_redis_url, postgres_urls, sqlite_file
 from matinee.setting_urls import without_password as without_password  # noqa: PLC0414  other rooms import it from here
 from matinee.setting_values import (
     AUTO,
+    as_text,
     base_url,
     bytes_or_auto,
     choice,
+    cleaned,
+    data_folder,
     flag,
     folder,
     health_address,
@@ -59,7 +62,7 @@ class Config:
 
     home: Path = _setting(
         "MATINEE_HOME",
-        Path(platformdirs.user_data_dir("matinee")),
+        data_folder(),
         folder,
         "Folder of the catalogue, its secrets and its logs.",
     )
@@ -108,7 +111,13 @@ class Config:
         "Host names that requests may name, separated by commas; .example.org includes its subdomains, * is any. Set it when "
         "clients use a name: the API then refuses other hosts with 400, as the admin always does. Health checks may name any.",
     )
-    host: str = _setting("MATINEE_HOST", "127.0.0.1", str, "Address that the server listens on.")
+    host: str = _setting(
+        "MATINEE_HOST",
+        "127.0.0.1",
+        bare,
+        "Address or host name that the server listens on; of a name the first address that can be bound, IPv4 before IPv6. "
+        "0.0.0.0 is all addresses of IPv4, :: of IPv6.",
+    )
     port: int = _setting("PORT", 8000, whole(1, 65_535), "Port that the server listens on.")
     workers: int = _setting("WEB_CONCURRENCY", 1, whole(1, 256), "Server processes.")
     log_level: str = _setting("LOG_LEVEL", "info", choice("debug", "info", "warning", "error"), "Least level that is logged.")
@@ -436,17 +445,21 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     """
     environ = os.environ if environ is None else environ
     faults = [*_unknown(environ)]
+    environ = given(environ)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         env, read = setting.metadata["env"], setting.metadata["read"]
-        if environ.get(env, "") != "":
+        if env in environ:
             try:
-                values[setting.name] = read(environ[env])
+                values[setting.name] = read(as_text(environ[env]))
             except ValueError as error:
-                shown = "(hidden)" if setting.metadata["secret"] else repr(without_password(environ[env])[:80])
+                shown = "(hidden)" if setting.metadata["secret"] else ascii(without_password(environ[env])[:80])
                 faults.append(f"{env}={shown}: {error}")
     values.update({name: value for name, value in overrides.items() if value is not None})
     _take_sqlite_timeout(values)
+    values |= {"host": bare(values["host"])} if "host" in values else {}
+    if "home" not in values and not Config.home.is_absolute() and not faults:
+        faults.append("MATINEE_HOME is not set, and this user has no home folder; set MATINEE_HOME=/path/to/folder")
     config = Config(**values)
     if "secret_key" not in values:
         config = dataclasses.replace(config, secret_key=_kept_secret(config))
@@ -458,14 +471,28 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     return config
 
 
+def home_of(environ: Mapping[str, str]) -> Path:
+    """Return the data folder, whatever is wrong with the other settings. Raises: ValueError."""
+    text = given(environ).get("MATINEE_HOME")
+    return folder(as_text(text)) if text else Config.home
+
+
+def given(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of settings that have a value, without blanks and quotes around it and without injected ones."""
+    known = [setting.metadata["env"] for setting in SETTINGS]
+    # A setting NAME_PORT would get tcp://IP:PORT from a Service of that name, and no setting has such a value.
+    values = {env: cleaned(environ[env]) for env in known if env in environ and not is_url(environ[env])}
+    return {env: value for env, value in values.items() if value}
+
+
 def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Origin]:
     """Return every setting with its value and where it came from; secrets are the caller's to mask."""
-    environ = os.environ if environ is None else environ
+    environ = given(os.environ if environ is None else environ)
     rows = []
     for setting in SETTINGS:
         env, value = setting.metadata["env"], getattr(config, setting.name)
         source = "default" if value == setting.default else "command line"
-        if environ.get(env, "") != "":
+        if env in environ:
             source = f"environment {env}"
         elif setting.name == "secret_key" and value:
             source = str(secret_path(config))
@@ -498,12 +525,14 @@ def _take_sqlite_timeout(values: dict[str, Any]) -> None:
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
     known = [setting.metadata["env"] for setting in SETTINGS]
+    ignored = set(injected(environ))
     faults = []
     for name in sorted(environ):
-        if name.startswith("MATINEE_") and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+        if name.startswith(PREFIX) and name not in known and name not in ignored:
+            plain = name.removeprefix(PREFIX)
+            near = [plain] if plain in known else difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else "see `matinee config show` for the known ones"
-            faults.append(f"{name} is no setting; {hint}")
+            faults.append(f"{ascii(name)[1:-1]} is no setting; {hint}")
     return faults
 
 

@@ -8,8 +8,30 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import platformdirs
+
 AUTO = -1
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def cleaned(text: str) -> str:
+    """Return a variable's value without blanks, line ends and one pair of quotes around it.
+
+    A secret that is read from a file ends in a line end, and `docker --env-file` keeps quotes as part of the value.
+    """
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1].strip()
+    return text
+
+
+def as_text(text: str) -> str:
+    """Return the text itself. Raises: ValueError when the variable holds bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds bytes that are not UTF-8; set it again as UTF-8 text") from None
+    return text
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -59,9 +81,26 @@ def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, 
         raise ValueError(f"must be IP addresses or networks such as 10.0.0.0/8, separated by commas: {error}") from None
 
 
+def data_folder() -> Path:
+    """Return the user's own folder for our data; a relative path when this user has no home folder.
+
+    Containers run with any user id: without HOME and without a line in /etc/passwd there is none.
+    """
+    try:
+        return Path(platformdirs.user_data_dir("matinee"))
+    except RuntimeError:
+        return Path()
+
+
 def folder(text: str) -> Path:
     """Read a folder's path. Raises: ValueError."""
-    return Path(text).expanduser().resolve()
+    try:
+        path = Path(text).expanduser().resolve()
+        path.is_dir()  # a name that is too long is an error here, not in each command
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, or ~ of a user without a home folder
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ValueError(f"cannot be used as a folder ({reason}); name another with its whole path") from None
+    return path
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

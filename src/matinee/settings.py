@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
+from matinee import addresses
 from matinee import config as matinee_config
 from matinee.storage.postgres_session import parameters
 from matinee.storage.sqlite_session import WRITER
@@ -45,7 +46,7 @@ def _postgresql(config: matinee_config.Config) -> dict[str, Any]:
 SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed before `matinee up` or SECRET_KEY made one"
 DEBUG = False
 # Who listens on all addresses without naming hosts is tried from another machine; in production names are demanded.
-ALLOWED_HOSTS = ["*"] if _config.open_to_all_hosts else [*_config.allowed_hosts, _config.host]
+ALLOWED_HOSTS = ["*"] if _config.open_to_all_hosts else [*_config.allowed_hosts, addresses.in_url(_config.host)]
 CSRF_TRUSTED_ORIGINS = [_config.public_url] if _config.public_url else []
 USE_TZ = True
 TIME_ZONE = "UTC"

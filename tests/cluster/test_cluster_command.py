@@ -248,6 +248,46 @@ def test_urls_hide_their_passwords_unless_they_are_asked_for(home: Path) -> None
     assert f"matinee_reader:{passwords['matinee_reader']}@" in shown["follower-1"]
 
 
+def test_commands_beside_a_running_cluster_use_it_without_an_address(home: Path) -> None:
+    no_url = {"DATABASE_URL": ""}
+    key = matinee(home, "key", "create", "--name", "beside", **no_url)
+    listed = matinee(home, "key", "list", "--json", **no_url)
+    shown = matinee(home, "config", "show", **no_url)
+    migrated = matinee(home, "migrate", **no_url)
+    status = matinee(home, "status", **no_url)
+
+    passwords = json.loads((home / "cluster" / "cluster.json").read_text())["passwords"].values()
+    rows = {line.split("\t")[0]: line.split("\t") for line in shown.stdout.splitlines()}
+    said = f"Using the cluster in {home}/cluster (leader leader, {nodes(home)['leader']['address']}).\n"
+    assert [done.returncode for done in (key, listed, shown, migrated, status)] == [0] * 5
+    assert "beside" in {row["name"] for row in json.loads(listed.stdout)}
+    assert (key.stderr.startswith(said), migrated.stderr.startswith(said)) == (True, True)
+    assert [rows[name][2] for name in ("DATABASE_URL", "DATABASE_FOLLOWER_URLS")] == [f"cluster in {home}/cluster"] * 2
+    assert status.stdout.startswith(f"{nodes(home)['server-1']['address']}: ready")
+    assert [secret for secret in passwords if secret in shown.stdout + key.stderr + migrated.stderr] == []
+
+
+def test_a_stated_database_goes_before_the_cluster(home: Path, tmp_path: Path) -> None:
+    done = matinee(home, "migrate", DATABASE_URL=f"sqlite:///{tmp_path}/own.sqlite3")
+
+    assert (done.returncode, "Using the cluster" in done.stderr) == (0, False)
+    assert (tmp_path / "own.sqlite3").exists()
+
+
+def test_a_node_is_found_by_its_role(home: Path) -> None:
+    addresses = {name: row["address"] for name, row in nodes(home).items()}
+    shown = [cluster(home, "url", role).stdout.strip() for role in ("server", "leader", "follower", "database")]
+
+    refused = cluster(home, "kill", "follower")
+
+    assert shown[0] == addresses["server-1"]
+    assert addresses["leader"] in shown[1]
+    assert addresses["follower-1"] in shown[2]
+    assert addresses["leader"] in shown[3]
+    assert refused.returncode == 2
+    assert refused.stderr == "matinee: There are 2 nodes of the role follower; name one: follower-1, follower-2.\n"
+
+
 def test_the_role_of_the_readers_cannot_write_even_on_the_leader(home: Path) -> None:
     user, leader = url(home, "follower-1").partition("@")[0], nodes(home)["leader"]["address"]
 
@@ -286,6 +326,11 @@ def test_down_leaves_no_process_and_no_port_and_up_finds_the_same_catalogue(home
 
     assert (down.returncode, down.stderr) == (0, "The cluster is down. `matinee cluster up` starts it again.\n")
     assert (alive(pids), [port for port in ports(before) if listening(port)]) == (set(), [])
+    beside = matinee(home, "key", "create", "--name", "x", DATABASE_URL="")
+    assert (beside.returncode, beside.stderr) == (
+        2,
+        f"matinee: The cluster in {home}/cluster does not run: start it with `matinee cluster up`, or set DATABASE_URL.\n",
+    )
     assert cluster(home, "up", "--no-sample").returncode == 0
     after = nodes(home)
     assert (after["leader"]["position"], ports(after)) == (before["leader"]["position"], ports(before))

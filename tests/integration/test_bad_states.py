@@ -158,7 +158,7 @@ def test_an_address_that_is_none_is_told_with_the_option(home: Path) -> None:
     done = matinee(home, "serve", "--host", "no.such.host.invalid")
 
     assert done.returncode == 2
-    assert done.stderr.startswith("matinee: no.such.host.invalid:8000 cannot be listened on (")
+    assert done.stderr.startswith("matinee: no.such.host.invalid:8000 cannot be listened on: 'no.such.host.invalid' does not ")
     assert done.stderr.endswith("Choose another address with --host, or another port with --port.\n")
 
 

@@ -22,6 +22,7 @@ import typer
 
 from matinee import config as configuration
 from matinee import private_files
+from matinee.cli.cluster_settings import load_settings
 from matinee.cli.output import Json, as_json, progress, tell
 from matinee.config import Config
 from matinee.errors import OperatorError
@@ -48,7 +49,7 @@ def backup(
     as_json_: Json = False,
 ) -> None:
     """Copy the catalogue while it is used, check the copy, and say which position it holds."""
-    config, began_s = configuration.load(), time.monotonic()
+    config, began_s = load_settings(as_owner=True), time.monotonic()
     if keep and target:
         raise OperatorError("--keep is about MATINEE_HOME/backups; leave out the target, or remove old backups there yourself.")
     if from_follower and not config.follower_urls:

@@ -17,9 +17,10 @@ from typing import IO, Annotated, Any
 import typer
 
 from matinee import private_files
+from matinee.cli.cluster_settings import load_settings
 from matinee.cli.home import open_catalogue, upgrade_catalogue
 from matinee.cli.output import Json, as_json, progress, tell
-from matinee.config import Config, load
+from matinee.config import Config
 from matinee.errors import OperatorError
 
 InputPath = Annotated[str, typer.Argument(help="A file, plain or as .gz or .xz; - for standard input.")]
@@ -28,7 +29,7 @@ RejectedPath = Annotated[Path | None, typer.Option("--rejected", help="File for 
 
 def migrate(as_json_: Json = False) -> None:
     """Make the catalogue, or bring its schema up to date."""
-    config, applied = upgrade_catalogue(load())
+    config, applied = upgrade_catalogue(load_settings(as_owner=True))
     if as_json_:
         as_json({"database": config.database_name, "applied": applied})
     else:

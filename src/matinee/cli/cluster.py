@@ -136,6 +136,7 @@ def cont(name: Name) -> None:
 def _signal(name: str, number: signal.Signals, expected: str) -> None:
     with alone() as (_, cluster):
         node = cluster.node(name)
+        name = node.name
         if node.state() == "dead":
             raise OperatorError(f"{name} does not run; start it with `matinee cluster start {name}`.")
         node.send(number)
@@ -155,6 +156,7 @@ def start(name: Name) -> None:
     """Start a node that does not run."""
     with alone() as (_, cluster):
         node = cluster.node(name)
+        name = node.name
         if node.state() != "dead":
             hint = f"; `matinee cluster cont {name}` lets it go on" if node.state() == "stopped" else ""
             raise OperatorError(f"{name} is {node.state()} already{hint}. Nothing was done.")
@@ -168,6 +170,7 @@ def rebuild(name: Name) -> None:
     """Make a follower anew from the leader, as one whose replication slot was lost needs it; its old data is deleted."""
     with alone() as (_, cluster):
         node = cluster.node(name)
+        name = node.name
         if isinstance(node, DatabaseNode) and isinstance(node.postgres, PatroniNode):
             raise OperatorError(
                 f"Patroni makes {name} anew by itself when it has to; `matinee cluster restart {name}` lets it try."
@@ -201,13 +204,13 @@ def url(
 ) -> None:
     """Print where a node is reached: of PostgreSQL the leader as the role that writes, a follower as the one that reads."""
     cluster = cluster_home.load()
-    nodes = [cluster.node(name)] if name else cluster.nodes
+    nodes = [cluster.node(name, is_any=True)] if name else cluster.nodes
     found = {node.name: _url(cluster, node, owner=owner) for node in nodes}
     shown = found if passwords else {key: without_password(value) for key, value in found.items()}
     if as_json_:
         as_json(shown)
     elif name:
-        typer.echo(shown[name])
+        typer.echo(shown[nodes[0].name])
     else:
         table(("name", "url"), list(shown.items()))
 
@@ -222,6 +225,6 @@ def _url(cluster: Cluster, node: Node, *, owner: bool) -> str:
 
 def logs(name: Name) -> None:
     """Print the end of a node's log."""
-    node = cluster_home.load().node(name)
+    node = cluster_home.load().node(name, is_any=True)
     tell(f"The end of {node.log}:")
     typer.echo(tail(node.log))

@@ -26,14 +26,16 @@ _LEADS_WITHIN_S = 30.0
 def drain(name: Name) -> None:
     """Let a server finish what it has and get nothing new, until `undrain`."""
     with alone() as (_, cluster):
-        balancing.drain(cluster, _balanced(cluster, name))
+        name = (server := _balanced(cluster, name)).name
+        balancing.drain(cluster, server)
     tell(f"{name} has nothing left to do and gets nothing new. `matinee cluster undrain {name}` brings it back.")
 
 
 def undrain(name: Name) -> None:
     """Let a drained server get requests again."""
     with alone() as (_, cluster):
-        balancing.undrain(cluster, _balanced(cluster, name))
+        name = (server := _balanced(cluster, name)).name
+        balancing.undrain(cluster, server)
     tell(f"{name} gets requests again.")
 
 
@@ -41,6 +43,7 @@ def restart(name: Name) -> None:
     """End a node and start it again; a server is drained first where others go on."""
     with alone() as (_, cluster):
         node = cluster.node(name)
+        name = node.name
         if isinstance(node, ServerNode) and node.state() == "running":
             balancing.restart(cluster, node)
         else:
@@ -87,6 +90,7 @@ def remove(name: Name) -> None:
     """Drain a server, end it and forget it."""
     with alone() as (_, cluster):
         node = _server(cluster, name)
+        name = node.name
         if len(cluster.servers) == 1:
             raise OperatorError(f"{name} is the only server; end the whole cluster with `matinee cluster down`.")
         if node.state() == "running":
@@ -108,10 +112,10 @@ def switchover(
                 "Only a cluster made with --ha has others that may lead; begin anew: `matinee cluster up --ha`."
             )
         leader = cluster.wait_for_leader()
+        name = cluster.node(name).name if name else None
         if name == leader.name:
             raise OperatorError(f"{name} leads already. Nothing was done.")
         if name is not None and name not in [node.name for node in cluster.databases]:
-            cluster.node(name)  # which says what nodes there are
             raise OperatorError(f"{name} is no PostgreSQL; choose of {', '.join(node.name for node in cluster.followers)}.")
         assert isinstance(leader.postgres, PatroniNode), "a cluster with high availability has no other kind"
         leader.postgres.switch_to(name, leader.name)

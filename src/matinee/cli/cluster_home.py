@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from matinee import config as configuration
+from matinee.cli import cluster_settings
 from matinee.config import Config
 from matinee.errors import OperatorError
 from matinee.ops import cluster_file
@@ -20,7 +21,7 @@ Name = Annotated[str, typer.Argument(help="The node's name, as `matinee cluster 
 
 def home(config: Config) -> Path:
     """Return the folder of the cluster's files."""
-    return config.home / "cluster"
+    return cluster_settings.cluster_home(config.home)
 
 
 def load(config: Config | None = None) -> Cluster:

@@ -46,4 +46,7 @@ def render(
         if target == "systemd"
         else f"{len(written)} files."
     )
+    for place in said.of("server") if said.balancer == "nginx" else []:
+        if rendering.resolved_address(place) is None:
+            tell(f"{place.address} does not resolve here: nginx leaves {place.name} out until you render again.")
     tell(f"Passwords are in {out / 'secrets.json'}: keep it, the next `render` uses it again.")

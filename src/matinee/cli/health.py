@@ -16,6 +16,7 @@ import typer
 from matinee import config as configuration
 from matinee import runtime
 from matinee.cli import health_cache, modes
+from matinee.cli.cluster_settings import load_settings
 from matinee.cli.home import export_settings
 from matinee.cli.output import Json, as_json
 from matinee.config import Config
@@ -54,7 +55,7 @@ def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
 def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", _python
     try:
-        config = configuration.load()
+        config = load_settings()
     except MatineeError as error:
         yield "settings", _raising(error)
         return

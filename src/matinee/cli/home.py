@@ -13,6 +13,7 @@ from pathlib import Path
 from matinee import config as configuration
 from matinee import private_files, runtime
 from matinee.cli import modes
+from matinee.cli.cluster_settings import load_settings
 from matinee.cli.output import tell
 from matinee.config import Config
 from matinee.errors import HomeError
@@ -65,14 +66,17 @@ def _make_secret(path: Path) -> None:
 def export_settings(config: Config) -> None:
     """Put what the command line changed where Django's settings and the server's workers read it."""
     os.environ["MATINEE_HOME"] = str(config.home)
-    os.environ["MATINEE_HOST"] = config.host
-    os.environ["PORT"] = str(config.port)
-    os.environ["WEB_CONCURRENCY"] = str(config.workers)
+    changed = {"MATINEE_HOST": config.host, "PORT": str(config.port), "WEB_CONCURRENCY": str(config.workers)}
+    defaults = {"MATINEE_HOST": Config.host, "PORT": str(Config.port), "WEB_CONCURRENCY": str(Config.workers)}
+    for name, value in changed.items():
+        # A default stays unsaid: whether a server was named decides which one is asked (cluster_settings.running_server).
+        if name in os.environ or value != defaults[name]:
+            os.environ[name] = value
 
 
 def open_catalogue(config: Config | None = None) -> Config:
     """Return the settings with Django set up and the schema checked. Raises: ConfigError, HomeError, DatabaseError."""
-    config = set_up(config or configuration.load())
+    config = set_up(config or load_settings())
     from matinee.storage import schema
 
     schema.check(config)

@@ -34,12 +34,14 @@ def speak_utf8() -> None:
 
 def complain(text: str) -> None:
     """Say on the error stream what is wrong."""
-    typer.secho(f"matinee: {text}", fg=typer.colors.RED if sys.stderr.isatty() else None, err=True)
+    with suppress(OSError):
+        typer.secho(f"matinee: {text}", fg=typer.colors.RED if sys.stderr.isatty() else None, err=True)
 
 
 def tell(text: str) -> None:
-    """Say on the error stream how things go; the output stream is for results."""
-    typer.echo(text, err=True)
+    """Say on the error stream how things go; the output stream is for results. A stream that is full stops no command."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def as_json(value: Any) -> None:

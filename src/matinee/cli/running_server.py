@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.request
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from matinee import addresses
 from matinee import config as configuration
+from matinee.cli.cluster_settings import running_server
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -27,12 +30,16 @@ class Reply(NamedTuple):
 
 
 def address_of(url: str | None, config: Config | None = None) -> str:
-    """Return the address of the server: the given one, else that of the settings. Raises: ConfigError."""
+    """Return the URL of the server: the given one, else the one of the settings, else one of the running cluster.
+
+    Raises: ConfigError; OperatorError when the cluster's state cannot be read.
+    """
     if url:
         return url.rstrip("/")
+    if (server := running_server(os.environ)) is not None:
+        return server
     config = config or configuration.load()
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)  # noqa: S104  all addresses are no address
-    return config.public_url or f"http://{host}:{config.port}"
+    return config.public_url or addresses.url(addresses.reachable(config.host), config.port)
 
 
 def ask(address: str, path: str, key: str = "") -> Reply:

@@ -11,18 +11,19 @@ from typing import Annotated
 
 import typer
 
+from matinee import addresses, logs
 from matinee import config as configuration
-from matinee import logs
 from matinee.cli.home import export_settings, open_catalogue, prepare_home, upgrade_catalogue
 from matinee.cli.output import tell
 from matinee.config import Config
-from matinee.errors import PortTaken
+from matinee.errors import OperatorError, PortTaken
+from matinee.injected_variables import injected
 
 _TARGET = "matinee.http.asgi:create_app"
 _DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"
 _HEALTH_VARIABLE = "_MATINEE_OPS_SOCKET"
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on (MATINEE_HOST).")]
+Host = Annotated[str | None, typer.Option(help="Address or host name to listen on (MATINEE_HOST).")]
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on (PORT).")]
 Workers = Annotated[int | None, typer.Option(min=1, max=256, help="Server processes (WEB_CONCURRENCY).")]
 
@@ -34,10 +35,8 @@ def up(
     sample: Annotated[bool, typer.Option(help="Load the sample catalogue into an empty one.")] = True,
 ) -> None:
     """Make the catalogue if it is missing, load the sample, make an admin, and serve. Safe to run again."""
-    from matinee.ops.server import require_port
-
     config = prepare_home(configuration.load(host=host, port=port, workers=workers))
-    require_port(config.host, config.port)
+    address = _address(config)
     health = _open_health(config)
     config, _ = upgrade_catalogue(config)
     from matinee.cli.catalogue import load_sample
@@ -46,20 +45,30 @@ def up(
         load_sample(config)
     _make_admin()
     config = _log_to_file(config)
-    _run(config, health, lambda: _greet(config, health))
+    _run(config, address, health, lambda: _greet(config, health))
 
 
 def serve(host: Host = None, port: Port = None, workers: Workers = None) -> None:
     """Serve the catalogue that is there; nothing is made, loaded or migrated."""
-    from matinee.ops.server import require_port
-
     config = configuration.load(host=host, port=port, workers=workers)
-    require_port(config.host, config.port)
+    address = _address(config)
     health = _open_health(config)
     config = open_catalogue(config)
     checks = f"; health checks at {_health_url(health)}" if health else ""
-    announcement = f"Serving http://{config.host}:{config.port} with {config.workers} worker(s){checks}. Ctrl-C ends it."
-    _run(config, health, lambda: _tell(config, announcement))
+    announcement = f"Serving {addresses.url(config.host, config.port)} with {config.workers} worker(s){checks}. Ctrl-C ends it."
+    _run(config, address, health, lambda: _tell(config, announcement))
+
+
+def _address(config: Config) -> str:
+    """Return the IP address to listen on. Raises: PortTaken."""
+    address = addresses.listening_address(config.host, config.port)
+    if addresses.is_only_loopback(config.host, address):
+        tell(
+            f"{config.host} is {address} here, which other machines cannot reach; set MATINEE_HOST to an address if they must."
+        )
+    if ignored := injected(os.environ):
+        tell(f"Ignored: {len(ignored)} variables that Kubernetes or Docker injects for a service, such as {ignored[0]}.")
+    return address
 
 
 def _open_health(config: Config) -> socket.socket | None:
@@ -73,16 +82,15 @@ def _open_health(config: Config) -> socket.socket | None:
     except PortTaken as error:
         if config.ops_address != "auto":
             raise
-        tell(f"Health checks are served at {config.host}:{config.port} only. {error}")
+        tell(f"Health checks are served at {addresses.host_port(config.host, config.port)} only. {error}")
         return None
 
 
 def _health_url(health: socket.socket) -> str:
-    host, port = health.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return addresses.url(*health.getsockname()[:2])
 
 
-def _run(config: Config, health: socket.socket | None, when_live: Callable[[], None]) -> None:
+def _run(config: Config, address: str, health: socket.socket | None, when_live: Callable[[], None]) -> None:
     from django.db import connections
 
     from matinee.ops.server import ServerOptions
@@ -95,11 +103,12 @@ def _run(config: Config, health: socket.socket | None, when_live: Callable[[], N
     export_settings(config)
     options = ServerOptions(
         _TARGET,
-        config.host,
+        address,
         config.port,
         config.workers,
         config.drain_s,
         _DRAIN_VARIABLE,
+        config.home / "run",
         logs.GRANIAN,
         logs.reopen,
         connections=config.connection_bound,
@@ -108,7 +117,10 @@ def _run(config: Config, health: socket.socket | None, when_live: Callable[[], N
         health=health,
         health_variable=_HEALTH_VARIABLE,
     )
-    run(options, when_live)
+    try:
+        run(options, when_live)
+    except SystemExit as error:
+        raise OperatorError(f"The server ended because its workers do not start; the reason is in {_log(config)}.") from error
     _tell(config, "Ended.")
 
 
@@ -118,6 +130,10 @@ def _tell(config: Config, text: str) -> None:
         tell(text)
     else:
         logs.announce(text)
+
+
+def _log(config: Config) -> str:
+    return f"{config.log_file} and the lines above" if config.log_file else "the lines above"
 
 
 def _make_admin() -> None:
@@ -142,7 +158,7 @@ def _log_to_file(config: Config) -> Config:
 
 
 def _greet(config: Config, health: socket.socket | None) -> None:
-    base = config.public_url or f"http://{config.host}:{config.port}"
+    base = config.public_url or addresses.url(config.host, config.port)
     lines = {
         "API": f"{base}/v1/movies",
         "Docs": f"{base}/docs",

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import os
+
 from matinee import config as configuration
+from matinee.cli.cluster_settings import load_settings, source_of
 from matinee.cli.output import Json, as_json, table, tell
+from matinee.errors import ConfigError, OperatorError
+from matinee.injected_variables import injected
 
 
 def show(as_json_: Json = False) -> None:
     """Show every setting: value, where it came from, and what it is for; secrets are masked."""
-    config = configuration.load()
+    try:
+        config = load_settings()
+    except ConfigError:
+        raise
+    except OperatorError as error:
+        tell(error.detail)  # of a cluster that does not run: the settings are shown without it
+        config = configuration.load()
     rows = [
-        {"setting": origin.env, "value": _shown(origin), "source": origin.source, "help": origin.help}
+        {"setting": origin.env, "value": _shown(origin), "source": source_of(origin.env) or origin.source, "help": origin.help}
         for origin in configuration.origins(config)
     ]
     if as_json_:
         as_json(rows)
     else:
         table(("setting", "value", "source"), [(row["setting"], row["value"], row["source"]) for row in rows])
+    if ignored := injected(os.environ):
+        tell(f"Ignored, because Kubernetes or Docker injects them for a service: {', '.join(ignored)}.")
 
 
 def _shown(origin: configuration.Origin) -> object:

@@ -7,10 +7,10 @@ reads its file anew. Either way the rendered file says the same, so that a later
 from __future__ import annotations
 
 import csv
-import socket
 from contextlib import suppress
 
 from matinee.errors import OperatorError
+from matinee.ops import haproxy_socket
 from matinee.ops.cluster import Cluster
 from matinee.ops.engines import EngineNode
 from matinee.ops.processes import happens
@@ -19,7 +19,6 @@ from matinee.ops.service import ServerNode
 
 IDLE_WITHIN_S = 20.0  # no request takes longer than its deadline
 UP_WITHIN_S = 15.0  # two looks, a second apart, and a start that the balancer may have missed
-_ASK_WITHIN_S = 2.0
 _BACKENDS = ("read", "write")
 
 
@@ -111,16 +110,7 @@ def statistics(cluster: Cluster) -> list[dict[str, str]]:
 
 def say(cluster: Cluster, order: str) -> str:
     """Return what HAProxy answers to an order. Raises: OperatorError when it does not."""
-    path = cluster.socket_folder() / "balancer.sock"
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_ASK_WITHIN_S)
-            connection.connect(str(path))
-            connection.sendall(order.encode() + b"\n")
-            pieces = list(iter(lambda: connection.recv(65_536), b""))
-    except OSError as error:
-        raise OperatorError(f"The balancer takes no orders at {path} ({error.strerror or error}).") from error
-    return b"".join(pieces).decode().strip()
+    return haproxy_socket.ask(cluster.socket_folder() / "balancer.sock", order)
 
 
 def _balancer(cluster: Cluster) -> EngineNode | None:

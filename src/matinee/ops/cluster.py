@@ -8,8 +8,8 @@ that whatever breaks off, the next command finds it.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
+import os
 import secrets
 import shutil
 import signal
@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops import engines, patroni, rendering
+from matinee.ops import engines, node_names, patroni, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.patroni import PatroniNode
@@ -34,6 +34,7 @@ DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
 HOST = "127.0.0.1"
 _LEADS_WITHIN_S = 40.0  # a leader whose node is gone is replaced when its lease of 20 s has run out
+_LONGEST_SOCKET_FOLDER_BYTES = 80  # a socket's path has at most 107 bytes, and its name is below the folder
 _CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
 
 
@@ -149,16 +150,12 @@ class Cluster:
         """Return the followers."""
         return [node for node in self.databases if node.role == "follower"]
 
-    def node(self, name: str) -> Node:
-        """Return a node by name; "leader" is whoever leads. Raises: OperatorError with the names that there are."""
-        if name == "leader":
-            return self.leader
-        names = [node.name for node in self.nodes]
-        if name in names:
-            return self.nodes[names.index(name)]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}? The" if near else "the"
-        raise OperatorError(f"There is no node {name!r}; {hint} nodes are {', '.join(names) or 'none'}.")
+    def node(self, name: str, *, is_any: bool = False) -> Node:
+        """Return a node by its name or role, "leader" is the current leader; `is_any`: any one of a role with several.
+
+        Raises: OperatorError with the names that exist.
+        """
+        return self.leader if name == "leader" else node_names.find(self.nodes, name, is_any=is_any)
 
     def save(self) -> None:
         """Write the state file."""
@@ -299,6 +296,8 @@ class Cluster:
             data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
+            if node.role == "balancer" and topology.balancer == "haproxy":
+                node.socket, node.state_file = layout.socket(node.place), layout.state(node.place)
         for database in self.databases:
             if isinstance(database.postgres, PatroniNode):
                 self._tell_patroni(database.postgres, layout)
@@ -313,9 +312,11 @@ class Cluster:
 
     def socket_folder(self) -> Path:
         """Return the folder of the balancers' sockets: a short path, whatever the home folder's is. Only we may enter."""
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-        folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self.home / "run"
+        if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER_BYTES:
+            digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+            folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     def server_environment(self, name: str) -> dict[str, str]:

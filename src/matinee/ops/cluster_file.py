@@ -41,7 +41,7 @@ def load(home: Path) -> Cluster | None:
         return None
     except PermissionError as error:
         raise OperatorError(f"{_path(home)} is another user's; run this as the one who made the cluster.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OperatorError(
             f"{_path(home)} cannot be read ({error!r}). Restore it: without it nothing here can be ended or started, "
             "and the passwords of the data are lost."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matinee.errors import OperatorError
+from matinee.ops import haproxy_socket
 from matinee.ops.processes import Started, happens, require_free, start, tail
 from matinee.ops.topology import Place
 
@@ -32,12 +33,17 @@ _PROGRAMS = {
 
 @dataclass
 class EngineNode:
-    """An engine with its place in the cluster, the command that runs it, and the process that does."""
+    """An engine with its place in the cluster, the command that runs it, and the process that does.
+
+    `socket` and `state_file` are HAProxy's: a reload passes the states of the servers from the old process to the new one.
+    """
 
     place: Place
     command: list[str]
     log: Path
     process: Started | None = None
+    socket: Path | None = None
+    state_file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +79,8 @@ class EngineNode:
         """Start the engine without waiting for it: one that needs others, such as etcd, is ready only with them."""
         for port in self.ports:
             require_free(self.name, port)
+        if self.state_file is not None:
+            self.state_file.write_text("1\n")  # no states: those of an earlier process are old
         self.process = start(self.command, self.log)
         keep()
 
@@ -110,8 +118,10 @@ class EngineNode:
             return False
 
     def reload(self) -> None:
-        """Let the engine read its file anew; what is under way is finished by the old one."""
+        """Let the engine read its file anew; the old one finishes its requests, and drained servers stay drained."""
         if self.process is not None:
+            if self.socket is not None and self.state_file is not None and self.state() == "running":
+                haproxy_socket.save_states(self.socket, self.state_file)
             # To the first process only: it makes the others anew.
             self.process.tell(signal.SIGUSR2 if "haproxy" in self.command[0] else signal.SIGHUP)
 

@@ -36,6 +36,10 @@ class Local:
         """Return where a balancer takes orders."""
         return self.socket_folder / f"{node.name}.sock"
 
+    def state(self, node: Place) -> Path:
+        """Return where the states of a balancer's servers are during a reload."""
+        return self.socket_folder / f"{node.name}.state"
+
     @property
     def has_short_paths(self) -> bool:
         """Return whether PostgreSQL's socket file would have a path that the system allows."""
@@ -61,6 +65,10 @@ class System:
     def socket(self, node: Place) -> Path:
         """Return where a balancer takes orders."""
         return Path("/run") / f"matinee-{node.name}" / "admin.sock"
+
+    def state(self, node: Place) -> Path:
+        """Return where the states of a balancer's servers are during a reload; systemd removes the folder at a stop."""
+        return Path("/run") / f"matinee-{node.name}" / "servers.state"
 
 
 Layout = Local | System

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from matinee.addresses import host_port, is_ip, resolved
+from matinee.errors import OperatorError
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
 from matinee.ops.topology import Place, Sizes, Topology
@@ -228,9 +230,12 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
         )
     config = cluster.layout.config(node, suffix_of(cluster.topology, node))
     reload = "/bin/kill -USR2 $MAINPID"
+    socket, state = cluster.layout.socket(node), cluster.layout.state(node)
+    # Without the states a reload would send requests to drained servers again: if they cannot be saved, nothing is reloaded.
+    save = f"/bin/sh -ec 'echo show servers state | socat -t 5 - UNIX-CONNECT:{socket} > {state}.new; mv {state}.new {state}'"
     haproxy = f"/usr/sbin/haproxy -Ws -f {config}"
     title, command, user, reload = {
-        "balancer": ("The balancer", haproxy, "", reload)
+        "balancer": ("The balancer", haproxy, "", f"{save}\nExecReload={reload}")
         if cluster.topology.balancer == "haproxy"
         else ("The balancer", f"/usr/sbin/nginx -c {config} -g 'daemon off;'", "", "/bin/kill -HUP $MAINPID"),
         "front": ("The front of the databases", haproxy, "", reload),
@@ -243,8 +248,11 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
             "",
         ),
     }[node.role]
+    # HAProxy warns of a missing file; the number is the format of an empty one.
+    is_haproxy = node.role == "balancer" and cluster.topology.balancer == "haproxy"
+    prepare = f"/bin/sh -ec 'echo 1 > {state}'" if is_haproxy else ""
     return _template("matinee-engine.service").render(
-        node=node, title=title, command=command, user=user, reload=reload, **_context(cluster)
+        node=node, prepare=prepare, title=title, command=command, user=user, reload=reload, **_context(cluster)
     )
 
 
@@ -264,10 +272,43 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "postgres_bin": cluster.postgres_bin,
         "patroni": cluster.patroni,
         "redis_bytes": _bytes(sizes.redis_memory),
-        "networks": sorted(
-            {f"{place.address}/32" if place.address[0].isdigit() else place.address for place in topology.places}
-        ),
+        "networks": sorted({f"{place.address}/32" if is_ip(place.address) else place.address for place in topology.places}),
+        "is_ip": is_ip,
+        "bind_address": lambda node: node.address if is_ip(node.address) else "0.0.0.0",  # noqa: S104  etcd binds to no name
+        **_names(topology),
     }
+
+
+def _names(topology: Topology) -> dict[str, Callable[[Place], Any]]:
+    """Return how the balancers' templates write a server whose host is a name."""
+    is_nginx = topology.balancer == "nginx"
+    found = {place.name: resolved_address(place) if is_nginx else place.address for place in topology.of("server")}
+
+    def upstream(server: Place) -> str:
+        # The port of discard: nginx needs an address, and never connects to a server that is down.
+        return host_port(found[server.name] or "127.0.0.1", server.port if found[server.name] else 9)
+
+    def out_because(server: Place) -> str:
+        return "" if found[server.name] else f"  # {server.name}: {server.address} did not resolve; render again when it does"
+
+    def resolved_by(server: Place) -> str:
+        is_followed = topology.resolver and not is_ip(server.address)
+        return " resolvers discovery resolve-prefer ipv4" if is_followed else ""
+
+    return {
+        "upstream": upstream,
+        "is_out": lambda server: server.name in topology.drained or not found[server.name],
+        "out_because": out_because,
+        "resolved_by": resolved_by,
+    }
+
+
+def resolved_address(place: Place) -> str | None:
+    """Return the IP address of a node's host as it resolves here, None when it does not."""
+    try:
+        return resolved(place.address)[0]
+    except (OperatorError, IndexError):
+        return None
 
 
 def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:

@@ -7,16 +7,13 @@ again and interrupts nothing.
 from __future__ import annotations
 
 import ctypes
-import errno
 import http.client
 import logging
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +30,8 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
-from matinee.errors import PortTaken
+from matinee import addresses
+from matinee.ops import run_folder
 
 _COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _WATCH_INTERVAL_S = 0.1
@@ -55,7 +53,7 @@ _PR_SET_PDEATHSIG = 1  # Linux's prctl: signal me when my parent is gone
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """Where and how the server listens."""
+    """Where and how the server listens; `host` is an IP address, as addresses.listening_address returns it."""
 
     target: str
     host: str
@@ -63,6 +61,7 @@ class ServerOptions:
     workers: int
     drain_s: int
     drain_variable: str
+    run_folder: Path  # holds the files of one run; made if missing
     log_config: dict[str, Any]  # of Granian's loggers, for Python's dictConfig
     reopen_log: Callable[[], None]
     connections: int  # of each worker
@@ -142,20 +141,6 @@ def _load_in_worker(
     return load_target(target, factory=True)
 
 
-def require_port(host: str, port: int) -> None:
-    """Refuse an address that another program listens on. Raises: PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), port))
-        except OSError as error:
-            remedy = "Choose another address with --host, or another port with --port."
-            if error.errno == errno.EADDRINUSE:
-                remedy = f"End the program that uses it, or choose another with --port {port % 65_535 + 1}."
-            raise PortTaken(f"{host}:{port} cannot be listened on ({error.strerror}). {remedy}") from error
-
-
 def raise_file_limit() -> int:
     """Raise this process's limit of open files to the hard limit, and return it; each connection is an open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -164,8 +149,7 @@ def raise_file_limit() -> int:
 
 
 def _watch(options: ServerOptions, when_live: Callable[[], None]) -> None:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host)  # noqa: S104  all addresses are no address
-    address = (host.strip("[]"), options.port)
+    address = (addresses.reachable(options.host), options.port)
     while True:
         try:
             with closing(http.client.HTTPConnection(*address, timeout=2)) as connection:
@@ -183,14 +167,14 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
     `when_live` is called once, when the first request is answered: a worker that cannot start must not be announced.
     """
     raise_file_limit()
-    folder = Path(tempfile.mkdtemp(prefix="matinee-run-"))
+    folder = run_folder.make(options.run_folder)
     os.environ[options.drain_variable] = str(folder / "draining")
     if options.workers > 1:
         # Set before any worker imports the metrics; in one process the counters stay in memory.
         os.environ[_COUNTS_VARIABLE] = str(folder)
     server = DrainingServer(
         options.target,
-        address=options.host.strip("[]"),
+        address=options.host,
         port=options.port,
         interface=Interfaces.ASGI,
         workers=options.workers,
@@ -222,4 +206,4 @@ def serve(options: ServerOptions, when_live: Callable[[], None]) -> None:
             target_loader=partial(_load_in_worker, os.getpid(), options.reopen_log, health),
         )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        run_folder.remove(folder)

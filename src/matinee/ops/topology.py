@@ -142,7 +142,7 @@ def write(topology: Topology) -> str:
         ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
         ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
-        ("resolver", _quoted(topology.resolver) + "  # the DNS server that has them, as 10.0.0.53:53"),
+        ("resolver", _quoted(topology.resolver) + "  # a DNS server that has them, and host names, as 10.0.0.53:53"),
     ):
         lines.append(f"{name} = {shown}")
     lines += ["", "[sizes]", *(f"{name} = {_value(value)}" for name, value in dataclasses.asdict(topology.sizes).items())]
@@ -192,6 +192,8 @@ def faults_of(topology: Topology) -> list[str]:
         faults.append("no node has the role server")
     if topology.discovery and (topology.balancer != "haproxy" or not _RESOLVER.fullmatch(topology.resolver)):
         faults.append('discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"')
+    if topology.resolver and not topology.discovery and not _RESOLVER.fullmatch(topology.resolver):
+        faults.append(f'resolver = "{topology.resolver}": it must be the address of a DNS server, as in "10.0.0.53:53"')
     if topology.high_availability:
         if len(topology.of("etcd")) not in (3, 5):
             faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")

@@ -1,0 +1,81 @@
+"""The text of a variable: what surrounds the value is dropped, and what cannot be a value is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from matinee.config import Config, load, origins
+from matinee.errors import ConfigError
+
+BASE = {"MATINEE_HOME": "/nonexistent/matinee", "SECRET_KEY": "x" * 40}
+
+
+def refusal(**variables: str) -> str:
+    """Return what is wrong with the settings."""
+    with pytest.raises(ConfigError) as caught:
+        load({**BASE, **variables})
+    return caught.value.detail
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}\t", '"{}"', "'{}'", '"{}"\n', '" {} "', "\r\n{}\r\n"])
+def test_blanks_line_ends_and_quotes_around_a_value_are_dropped(around: str) -> None:
+    values = {"PORT": "9000", "MATINEE_HOME": "/a folder/höme", "LOG_LEVEL": "debug", "MATINEE_PUBLIC_URL": "https://a.org"}
+    values |= {"SECRET_KEY": "s" * 40, "DATABASE_URL": "postgresql://u:p@h/d", "MATINEE_ACCESS_LOG": "off"}
+
+    assert load({name: around.format(value) for name, value in values.items()}) == load(values)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n", '""', "''", '" "'])
+def test_a_value_of_blanks_or_quotes_alone_is_as_good_as_none(empty: str) -> None:
+    variables = {**BASE, "PORT": empty, "MATINEE_ENV": empty, "DATABASE_URL": empty}
+
+    assert load(variables) == load(BASE)
+    assert {row.source for row in origins(load(variables), variables) if row.env == "PORT"} == {"default"}
+
+
+def test_quotes_inside_a_value_and_a_single_one_stay() -> None:
+    assert load({**BASE, "SECRET_KEY": "\"a'" + "x" * 40}).secret_key == "\"a'" + "x" * 40
+
+
+@pytest.mark.parametrize("name", ["MATINEE_HOME", "PORT", "ALLOWED_HOSTS", "MATINEE_LOG_FILE"])
+def test_bytes_that_are_not_utf8_are_named_and_can_be_printed(name: str) -> None:
+    detail = refusal(**{name: "/caf\udce9"})
+
+    assert f"{name}='/caf\\udce9': " in detail
+    assert detail.isascii()
+
+
+def test_a_secret_of_bytes_that_are_not_utf8_is_not_shown() -> None:
+    assert "SECRET_KEY=(hidden): holds bytes that are not UTF-8" in refusal(SECRET_KEY="abc\udce9")
+
+
+def test_a_misspelt_name_of_other_bytes_can_be_printed() -> None:
+    assert "MATINEE_H\\udce9 is no setting" in refusal(**{"MATINEE_H\udce9": "1"})
+
+
+@pytest.mark.parametrize(
+    ("home", "reason"),
+    [("~no-such-user-here/x", "home directory"), ("/" + "x" * 300, "File name too long"), ("/x" * 3_000, "File name too long")],
+)
+def test_a_home_that_can_be_no_folder_is_told_in_a_sentence(home: str, reason: str) -> None:
+    detail = refusal(MATINEE_HOME=home)
+
+    assert "cannot be used as a folder (" in detail
+    assert reason in detail
+
+
+def test_a_loop_of_links_as_home_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+
+    assert "cannot be used as a folder (Symlink loop" in refusal(MATINEE_HOME=str(tmp_path / "one"))
+
+
+def test_without_a_home_folder_of_the_user_the_setting_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Config, "home", Path())
+
+    with pytest.raises(ConfigError, match="MATINEE_HOME is not set, and this user has no home folder"):
+        load({})
+    assert load({"MATINEE_HOME": "/x"}).home == Path("/x")
