@@ -162,6 +162,13 @@ class Config:
         whole(100, 60_000),
         "Milliseconds after which a write is given up with a 503 (PostgreSQL), or not begun any more.",
     )
+    expensive_reads: int = _setting(
+        "MATINEE_EXPENSIVE_READS",
+        2,
+        whole(1, 100),
+        "Expensive reads that a server process runs at once, so that cheap reads keep their latency; more wait shortly, then "
+        "are a 503 or 429. Raise it on a machine with many cores.",
+    )
     max_follower_lag_s: float = _setting(
         "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
     )

@@ -159,7 +159,7 @@ def source_of(config: Config) -> Source:
     if not config.on_postgres:
         from matinee.storage.sqlite import SqliteFile
 
-        return SqliteFile(config.database_path, timeout_ms=config.read_timeout_ms)
+        return SqliteFile(config.database_path, timeout_ms=config.read_timeout_ms, expensive_reads=config.expensive_reads)
     from matinee.storage.copies import Copy
     from matinee.storage.followers import Followers, ReadRules
     from matinee.storage.postgres import Server, ServerOptions
@@ -172,6 +172,8 @@ def source_of(config: Config) -> Source:
         leader_reads=config.leader_reads == "when_needed",
         leader_reads_at_once=config.leader_pool_size,
         tail_interval_ms=config.change_tail_interval_ms,
+        expensive_reads=config.expensive_reads,
+        connections=config.pool_size,
     )
     options = ServerOptions(config.pool_size, config.read_timeout_ms, config.pgbouncer)
     for_leader = replace(options, pool_size=config.leader_pool_size) if config.follower_urls else options

@@ -18,8 +18,11 @@ from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
+from matinee.storage.asking import Asking
 from matinee.storage.page_sql import (
     FacetDirectory,
+    bound_sizes_statement,
+    few_by_bounds,
     ids_statement,
     list_statement,
     people_statement,
@@ -53,6 +56,7 @@ class SqlReader:
         self._sql = named_queries(source.engine)
         self.as_of: AsOf | None = None
         self.stamp: int | None = None
+        self.asking: Asking | None = None
 
     @property
     def log(self) -> ChangeLog:
@@ -101,8 +105,14 @@ class SqlReader:
         if query.filters.ids is not None:
             rows = await self._run(ids_statement(query, after, directory, self._source.engine))
             return _cards(rows, query.limit, lambda row: (row[0],))
-        rows = await self._run(list_statement(query, after, directory, self._source.engine))
+        few = await self._few(query) if self._source.engine == "sqlite" else None
+        rows = await self._run(list_statement(query, after, directory, self._source.engine, few))
         return _cards(rows, query.limit, lambda row: (row[1], row[0]))
+
+    async def _few(self, query: ListQuery) -> tuple[str, int] | None:
+        """Return the key whose bounds few movies pass. Cost: 1 statement of 0.1 ms when the list is bounded, none otherwise."""
+        sizes = bound_sizes_statement(query)
+        return None if sizes is None else few_by_bounds(query, (await self._run(sizes))[0])
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a search, best first."""
@@ -193,6 +203,7 @@ class SqlReader:
     async def _run(self, statement: Statement | None) -> list[Any]:
         if statement is None:
             return []
+        statement.asking = self.asking
         if self.as_of is None:
             await self._source.turn()
         with STATEMENT_S.labels(statement.name).time():
