@@ -37,12 +37,14 @@ from matinee.setting_values import (
     networks,
     number,
     postgres_urls,
+    rate_or_auto,
     whole,
 )
 
 _LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its server processes together
 _LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)|([?&]password=)[^&\s]*")
+_CLIENT_RATE_PER_S, _KEY_RATE_PER_S = 100.0, 500.0  # in production; a process answers about 3,000 uncached reads a second
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -161,6 +163,21 @@ class Config:
         5_000,
         whole(100, 60_000),
         "Milliseconds after which a write is given up with a 503 (PostgreSQL), or not begun any more.",
+    )
+    client_rate: float = _setting(
+        "MATINEE_CLIENT_RATE",
+        float(AUTO),
+        rate_or_auto,
+        "Requests a second that each client address may send to each server process (with Redis: to all of them together), ten "
+        "seconds' worth at once; more are a 429. Hits of the local cache do not count. auto is 100 in production and off "
+        "otherwise; off is no limit.",
+    )
+    key_rate: float = _setting(
+        "MATINEE_KEY_RATE",
+        float(AUTO),
+        rate_or_auto,
+        "The same for each API key that has no quota of its own (`matinee key quota`), a minute's worth at once. auto is 500 "
+        "in production and off otherwise.",
     )
     expensive_reads: int = _setting(
         "MATINEE_EXPENSIVE_READS",
@@ -297,6 +314,19 @@ class Config:
             return self.local_cache_bytes
         share_bytes = int(memory_bytes() * _LOCAL_SHARE / self.workers)
         return max(_LEAST_LOCAL_BYTES, min(share_bytes, _MOST_LOCAL_BYTES))
+
+    @property
+    def client_rate_per_s(self) -> float:
+        """Return how many requests a second a client address may send; 0 is without a limit."""
+        return self._rate(self.client_rate, _CLIENT_RATE_PER_S)
+
+    @property
+    def key_rate_per_s(self) -> float:
+        """Return how many requests a second a key without a quota may send; 0 is without a limit."""
+        return self._rate(self.key_rate, _KEY_RATE_PER_S)
+
+    def _rate(self, stated: float, in_production: float) -> float:
+        return stated if stated != AUTO else in_production if self.production else 0.0
 
     @property
     def stuck_after_s(self) -> float:

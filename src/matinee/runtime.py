@@ -18,6 +18,7 @@ from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
 from matinee.cache.popularity import Counts, DatabaseCounts, NullCounts, Scores, Top, chosen_counts
 from matinee.cache.shared import SharedTier, shared_tier
+from matinee.cache.totals import NullTotals, Totals, chosen_totals
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.domain.freshness import ANY
@@ -53,6 +54,7 @@ class Runtime:
     local: LocalTier[Any] | None = None
     counts: dict[int, int] = field(default_factory=dict)
     popularity: Counts = field(default_factory=NullCounts)
+    totals: Totals = field(default_factory=NullTotals)
     publishers: list[Callable[[], None]] = field(default_factory=list)
     _counting: Counting | None = None
     _background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -115,7 +117,8 @@ def build(config: Config, source: Source | None = None) -> Runtime:
     shared = shared_tier(config.redis_url, config.memcached_url, config.shared_cache_deadline_ms / 1000)
     popularity = _popularity(config, shared, of_settings, writes)
     catalogue = Catalogue(of_settings, signer, Loads(of_settings, shared), popularity)
-    return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity)
+    totals = chosen_totals(config.redis_url, shared)
+    return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity, totals=totals)
 
 
 def _popularity(config: Config, shared: SharedTier, of_settings: Reader, writes: ThreadPoolExecutor) -> Counts:

@@ -87,6 +87,15 @@ def bytes_or_auto(text: str) -> int:
     return AUTO if text.lower() == "auto" else whole(0, 2**40)(text)
 
 
+def rate_or_auto(text: str) -> float:
+    """Read a number of requests a second, `off`, or `auto`. Raises: ValueError."""
+    words = {"auto": float(AUTO), "off": 0.0}
+    try:
+        return words[text.lower()] if text.lower() in words else number(0, 1_000_000)(text)
+    except ValueError:
+        raise ValueError("must be a number of requests a second, off, or auto") from None
+
+
 def as_database_url(text: str) -> str:
     """Read where the catalogue is written. Raises: ValueError."""
     if not POSTGRES.match(text) and not (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):

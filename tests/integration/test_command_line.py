@@ -168,7 +168,7 @@ def test_a_key_is_made_listed_and_revoked(home: Path) -> None:
 
     assert revoked.returncode == 0
     assert [(key["name"], key["revoked_at"] is None) for key in listed] == [("shop", False), ("a script", True)]
-    assert table.splitlines()[0] == "prefix\tname\tscope\tcreated_at\tlast_used_at\trevoked_at"
+    assert table.splitlines()[0] == "prefix\tname\tscope\tquota\tcreated_at\tlast_used_at\trevoked_at"
     assert made["key"] not in table + json.dumps(listed)
     with pytest.raises(Unauthenticated):
         asyncio.run(scope_of(home, made["key"]))

@@ -7,7 +7,9 @@ from typing import Any
 
 from litestar import Request
 
+from matinee.errors import Unauthenticated
 from matinee.http.freshness import demand_of
+from matinee.http.limits import KEY_REFUSED
 from matinee.http.parameters import bearer
 from matinee.read.catalogue import Catalogue
 from matinee.runtime import Runtime
@@ -24,7 +26,8 @@ async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catal
     runtime: Runtime = request.app.state.runtime
     if not runtime.config.public_reads:
         await _authenticated(request, runtime, "read")
-    return runtime, runtime.catalogue.view(demand_of(request.scope, knows_etag=True))
+    scope: Any = request.scope
+    return runtime, runtime.catalogue.view(demand_of(scope, knows_etag=True), scope.get("matinee.asking"))
 
 
 async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
@@ -37,7 +40,12 @@ async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
 
 
 async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scope: str) -> KeyRow:
-    key = await runtime.catalogue.authenticate(bearer(request), scope)
+    try:
+        key = await runtime.catalogue.authenticate(bearer(request), scope)
+    except Unauthenticated:
+        told: Any = request.scope
+        told[KEY_REFUSED] = True
+        raise
     now = dt.datetime.now(dt.UTC)
     touched: dict[int, dt.datetime] = request.app.state.touched
     if not leader.away and (key.id not in touched or (now - touched[key.id]).total_seconds() >= TOUCH_INTERVAL_S):

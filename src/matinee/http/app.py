@@ -16,6 +16,7 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
+from matinee.http.limits import Limits
 from matinee.http.public_reads import PublicReads
 from matinee.http.warming import Warming
 from matinee.http.watchdog import Watchdog
@@ -29,22 +30,25 @@ def api(config: Config, source: Source | None = None) -> Litestar:
     warming = Warming(runtime, public)
     watchdog = Watchdog(config.stuck_after_s)
     runtime.publishers.append(watchdog.publish)
+    limits = Limits(runtime)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         runtime.start()
+        limits.start()
         warming.start()
         watchdog.start()
         yield
         watchdog.stop()
         await warming.close()
+        await limits.close()
         await runtime.close()
 
     app = Litestar(
         [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
-        state=State({"runtime": runtime, "reads": public, "warming": warming, "touched": {}}),
+        state=State({"runtime": runtime, "reads": public, "warming": warming, "limits": limits, "touched": {}}),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,
         request_max_body_size=None,  # the front counts
@@ -56,7 +60,8 @@ def api(config: Config, source: Source | None = None) -> Litestar:
 def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
-    front = Front(application, application.state.reads, _django(), config, _methods(application))
+    state = application.state
+    front = Front(application, state.reads, _django(), config, _methods(application), state.limits)
     application.state.runtime.publishers.append(front.publish)
     return front
 

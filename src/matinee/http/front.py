@@ -17,6 +17,7 @@ from typing import Any
 
 from matinee.config import Config
 from matinee.errors import BodyTooLarge, Overloaded
+from matinee.http.limits import Limits
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
@@ -38,8 +39,11 @@ _DISCARD_BYTES = 64 * 1024 * 1024
 class Front:
     """The whole service as one ASGI application."""
 
-    def __init__(self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
+    def __init__(
+        self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str], limits: Limits
+    ) -> None:
         """`methods` holds, for each route's template, what its Allow header lists."""
+        self._limits = limits
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places = Places(config.max_in_flight)
@@ -83,7 +87,7 @@ class Front:
         if not is_shed and not is_joined:
             exchange.enter()
         try:
-            await exchange.run(exchange.shed if is_shed else self._application(scope))
+            await exchange.run(exchange.shed if is_shed else self._limits.around(self._application(scope)))
         finally:
             exchange.finish()
 
@@ -112,7 +116,10 @@ class Front:
         """Return what allows a page of this origin to read the answer."""
         if origin not in self.origins and "*" not in self.origins:
             return []
-        shown = b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
+        shown = (
+            b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, RateLimit, RateLimit-Policy, "
+            b"X-Request-Id, Retry-After"
+        )
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-expose-headers", shown),
@@ -191,6 +198,7 @@ class _Exchange:
         request_id = request_id or self._front.new_request_id()
         self._scope["matinee.request_id"] = request_id.decode()
         self._extra.append((b"x-request-id", request_id))
+        self._scope["matinee.headers"] = self._extra  # limits.py adds what is left of a limit
         return stated_bytes
 
     def enter(self) -> None:

@@ -221,6 +221,10 @@ class Catalogue:
         """Return a line for each copy that can answer."""
         return self._reader.status()
 
+    async def key(self, digest: str) -> KeyRow | None:
+        """Return the key of a digest, None when it is unknown or was revoked; as any copy knows it. Cost: 1 query."""
+        return await self._reader.view(ANY).api_key(digest)
+
     async def authenticate(self, key: str | None, scope: str) -> KeyRow:
         """Return the key that a caller shows, if it is good for this scope; `write` includes `read`.
 

@@ -50,9 +50,11 @@ class ExpensiveReads:
         if shape:
             self._remember(shape, 1)
 
-    def measured(self, shape: str, took_s: float) -> None:
-        """Note how long a read of a shape took, without the time that it waited."""
+    def measured(self, shape: str, took_s: float, asking: Asking | None = None) -> None:
+        """Note how long a read of a shape took, without the time that it waited, and for which client."""
         is_expensive = took_s > max(self.limit_s, _TIMES_TYPICAL * self._typical_s)
+        if is_expensive and asking is not None:
+            asking.expensive += 1
         if is_expensive and shape:
             self._remember(shape, _MEMORY)
         elif shape in self._shapes:
@@ -77,8 +79,6 @@ class ExpensiveReads:
         no place was free in time.
         """
         client = asking.client if asking is not None else ""
-        if asking is not None:
-            asking.expensive += 1
         await self._enter(client)
         metrics.EXPENSIVE.labels("run").inc()
         metrics.EXPENSIVE_RUNNING.inc()

@@ -345,7 +345,8 @@ class Followers:
         try:
             position, rows = await copy.server.rows(statement, wait_until_s - now_s, deadline_s - now_s, attempt)
         except NoReaderAvailable:
-            self.expensive.measured(statement.shape, self._rules.timeout_s)  # the server ended it at its own time-out
+            # The server ended it at its own time-out.
+            self.expensive.measured(statement.shape, self._rules.timeout_s, statement.asking)
             raise
         except ServerFailed as error:
             others = any(other.is_healthy and other is not copy for other in self._copies)
@@ -357,7 +358,7 @@ class Followers:
         if attempt.sent_s is not None:
             took_s = time.monotonic() - attempt.sent_s
             self.expensive.typical(took_s)
-            self.expensive.measured(statement.shape, took_s)
+            self.expensive.measured(statement.shape, took_s, statement.asking)
         return Answered(rows, self._as_of(copy, position))
 
     def _as_of(self, copy: Copy, position: int) -> AsOf:

@@ -109,9 +109,9 @@ class SqliteFile:
                 await asyncio.wait({reading})  # the place is taken as long as the thread is
                 raise
             except NoReaderAvailable:
-                self.expensive.measured(statement.shape, self._timeout_s)
+                self.expensive.measured(statement.shape, self._timeout_s, statement.asking)
                 raise
-            self.expensive.measured(statement.shape, took_s)
+            self.expensive.measured(statement.shape, took_s, statement.asking)
             return Answered(rows, AsOf(position))
 
     def _read_in_thread(self, statement: Statement, stop: threading.Event) -> tuple[int, list[Any], float]:
