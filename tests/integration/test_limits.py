@@ -272,3 +272,32 @@ def test_a_quota_that_is_set_is_in_the_log_once(catalogue_home: Path) -> None:
         (2, "ann", {"name": "robot", "fields": {"quota": [None, 5]}}),
         (3, "ann", {"name": "robot", "fields": {"quota": [5, None]}}),
     ]
+
+
+# What `doctor` says.
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({}, "no limit for a client address"),
+        (
+            {"MATINEE_ENV": "production", "MATINEE_CLIENT_RATE": "off"},
+            "no limit for a client address; anybody may send any number of requests: set MATINEE_CLIENT_RATE",
+        ),
+        (
+            {"MATINEE_ENV": "production", "WEB_CONCURRENCY": "3", "MATINEE_TRUSTED_PROXIES": "10.0.0.1"},
+            "100 requests/s for an address, 500 for a key without a quota; "
+            + "each of 3 processes counts alone: set REDIS_URL to count together",
+        ),
+        (
+            {"MATINEE_CLIENT_RATE": "5"},
+            "5 requests/s for an address, no limit for a key without a quota; "
+            + "behind a proxy set MATINEE_TRUSTED_PROXIES, or its clients share one limit",
+        ),
+    ],
+)
+def test_doctor_says_which_limits_there_are_and_what_is_missing(stated: dict[str, str], told: str) -> None:
+    from matinee.cli import health
+
+    assert health._limits(configuration.load({"SECRET_KEY": "x" * 32, "ALLOWED_HOSTS": "a.example"} | stated)) == told

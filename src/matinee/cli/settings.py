@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matinee import config as configuration
 from matinee.cli.output import Json, as_json, table, tell
+from matinee.setting_values import AUTO
 
 
 def show(as_json_: Json = False) -> None:
@@ -23,7 +24,9 @@ def _shown(origin: configuration.Origin) -> object:
     if origin.secret:
         return "(set, hidden)" if origin.value else "(not set)"
     if isinstance(origin.value, tuple):
-        return ",".join(map(configuration.without_password, origin.value))
+        return ",".join(configuration.without_password(str(part)) for part in origin.value)
+    if origin.value == AUTO:
+        return "auto"
     return origin.value if isinstance(origin.value, bool | int) else configuration.without_password(str(origin.value))
 
 

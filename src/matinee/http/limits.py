@@ -17,7 +17,6 @@ from typing import Any
 import structlog
 
 from matinee import background
-from matinee.config import Config
 from matinee.errors import MatineeError, TooManyRequests
 from matinee.http.client import client_address, client_group
 from matinee.http.limit_sharing import Sharing
@@ -163,8 +162,3 @@ async def _discard(scope: Any, receive: Any) -> None:
         message = await receive()
         read_bytes += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
-
-
-def is_limited(config: Config) -> bool:
-    """Return whether a client or a key without a quota of its own is limited; for `doctor`."""
-    return config.client_rate_per_s > 0

@@ -74,7 +74,7 @@ class Followers:
         self._leader_turns, self._leader_waiting = asyncio.Semaphore(rules.leader_reads_at_once), 0
         self.statements = 0
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Begin at once: each server's pool has a line of its own."""
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:

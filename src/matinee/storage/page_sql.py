@@ -90,10 +90,15 @@ def _by_key(query: ListQuery) -> dict[str, list[str]]:
     return found
 
 
-def bound_sizes_statement(query: ListQuery) -> Statement | None:
+def few_rows(newest_id: int) -> int:
+    """Return how many movies cost less to sort than a walk along an order costs, until it has met 21 of them."""
+    return min(FEW_ROWS, math.isqrt(_PAGE_ROWS * newest_id))
+
+
+def bound_sizes_statement(query: ListQuery, most: int = FEW_ROWS) -> Statement | None:
     """Return the statement that counts, up to a limit, the movies that pass the bounds on each key; None when it is of no use.
 
-    Its one row holds the newest movie's id, then a count for each key in the order of `few_by_bounds`. SQLite only.
+    `most` is that limit. Its row holds the newest movie's id, then a count for each key: see few_by_bounds. SQLite only.
     """
     filters, by_key = query.filters, _by_key(query)
     if not by_key or filters.people or filters.ids is not None:
@@ -101,14 +106,14 @@ def bound_sizes_statement(query: ListQuery) -> Statement | None:
     count = named_queries()["bound_size"]
     counts = [count.format(where=" AND ".join(conditions)) for conditions in by_key.values()]
     text = named_queries()["bound_sizes"].format(counts=", ".join(counts))
-    return Statement(text, dict(filters.bounds) | {"most": FEW_ROWS + 1}, "bound_sizes")
+    return Statement(text, dict(filters.bounds) | {"most": most + 1}, "bound_sizes")
 
 
 def few_by_bounds(query: ListQuery, row: tuple[int, ...]) -> tuple[str, int] | None:
     """Return the key whose bounds the fewest movies pass, and how many: when to sort them costs less than to walk the order."""
     newest_id, *sizes = row
     size, key = min(zip(sizes, _by_key(query), strict=True))
-    return (key, size) if size <= FEW_ROWS and size * size <= _PAGE_ROWS * newest_id else None
+    return (key, size) if size <= few_rows(newest_id) else None
 
 
 def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:

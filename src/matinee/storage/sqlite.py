@@ -32,7 +32,7 @@ from matinee.storage.turns import Turns
 
 _OPS_BETWEEN_CLOCKS = 1_000  # virtual machine steps: 20 us of counting, 0.7 ms of rows that are looked up one by one
 _WAIT_RATIO = 0.5  # of a read's time that it may wait for a place
-_NICENESS = 10  # of the threads of expensive reads: the event loop comes first where there are few cores
+_NICENESS = 5  # of the threads of expensive reads: the event loop comes first where there are few cores
 _NO_VALUES: dict[str, Any] = {}
 _LOOK_INTERVAL_S = 0.5  # how long a file that is gone or replaced may still be read; a look costs 2 microseconds
 
@@ -63,10 +63,11 @@ class SqliteFile:
         self._as_of = AsOf()
         self.statements = 0
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable when that takes too long."""
-        if self._turns.are_over:
-            await self._turns.wait()
+        is_cheap = not statement.shape
+        if self._turns.is_over(is_cheap=is_cheap) and not self.expensive.knows(statement.shape):
+            await self._turns.wait(is_cheap=is_cheap)
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement. The file is the leader itself, so what it does not hold has not happened yet."""
@@ -82,7 +83,9 @@ class SqliteFile:
 
     def _attempt(self, statement: Statement) -> list[Any] | None:
         """Return the rows of a statement; None when it was cut because it held the event loop for too long."""
-        self._cut_s = time.monotonic() + self.expensive.limit_s
+        # Processor time: a busy machine, on which all reads take long, makes none of them expensive.
+        began_s = time.thread_time()
+        self._cut_s = began_s + self.expensive.limit_s if statement.shape else math.inf
         try:
             rows = self._execute(statement.text, statement.values)
         except NoReaderAvailable:
@@ -91,9 +94,8 @@ class SqliteFile:
             raise
         finally:
             self._cut_s, self._was_cut = math.inf, False
-        took_s = time.monotonic() - self._seen_s
-        self._turns.used(took_s)
-        if took_s > self.expensive.limit_s:
+        self._turns.used(time.monotonic() - self._seen_s, is_cheap=not statement.shape)
+        if time.thread_time() - began_s > self.expensive.limit_s:
             self.expensive.suspect(statement.shape)  # full-text matching is not cut: the clock is not looked at within it
         return rows
 
@@ -208,7 +210,7 @@ class SqliteFile:
         except sqlite3.Error as error:
             if not self._was_cut:  # a statement that was cut says nothing about the connection
                 self._connection = self._cursor = None
-            self._turns.used(time.monotonic() - now_s)
+            self._turns.used(time.monotonic() - now_s, is_cheap=self._cut_s == math.inf)
             raise _unreadable(error) from error
         self._seen_s = now_s
         return rows
@@ -238,9 +240,8 @@ class SqliteFile:
             self._connection = self._cursor = None
 
     def _is_late(self) -> bool:
-        now_s = time.monotonic()
-        self._was_cut = now_s > self._cut_s
-        return self._was_cut or now_s > self._deadline_s
+        self._was_cut = self._cut_s != math.inf and time.thread_time() > self._cut_s
+        return self._was_cut or time.monotonic() > self._deadline_s
 
 
 def _yield_to_the_loop() -> None:
