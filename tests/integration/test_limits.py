@@ -17,6 +17,7 @@ from matinee.storage.models import ApiKey
 from matinee.write import keys
 from tests.client import Client
 
+WITHOUT, OR_ELSE = "for a key without a quota", "or its clients share one limit"
 PROXY = (ipaddress.ip_network("127.0.0.1/32"),)
 
 
@@ -287,13 +288,11 @@ def test_a_quota_that_is_set_is_in_the_log_once(catalogue_home: Path) -> None:
         ),
         (
             {"MATINEE_ENV": "production", "WEB_CONCURRENCY": "3", "MATINEE_TRUSTED_PROXIES": "10.0.0.1"},
-            "100 requests/s for an address, 500 for a key without a quota; "
-            + "each of 3 processes counts alone: set REDIS_URL to count together",
+            f"100 requests/s for an address, 500 {WITHOUT}; each of 3 processes counts alone: set REDIS_URL to count together",
         ),
         (
             {"MATINEE_CLIENT_RATE": "5"},
-            "5 requests/s for an address, no limit for a key without a quota; "
-            + "behind a proxy set MATINEE_TRUSTED_PROXIES, or its clients share one limit",
+            f"5 requests/s for an address, no limit {WITHOUT}; behind a proxy set MATINEE_TRUSTED_PROXIES, {OR_ELSE}",
         ),
     ],
 )

@@ -187,6 +187,17 @@ def test_the_expensive_shapes_are_bounded_and_the_oldest_is_forgotten_first() ->
     assert (lane.knows("shape 0"), lane.knows("shape 1"), lane.knows("shape 1000")) == (False, True, True)
 
 
+def test_a_client_is_charged_for_expensive_reads_but_not_for_the_first_of_a_shape_nor_for_one_without_a_shape() -> None:
+    lane, asking = ExpensiveReads(1, 1.0), Asking("a")
+    charged = []
+
+    for shape in ("", "slow", "slow", "slow", ""):
+        lane.measured(shape, 1.0, asking)
+        charged.append(asking.expensive)
+
+    assert charged == [0, 0, 1, 2, 2]
+
+
 def test_a_statement_without_a_shape_never_becomes_expensive() -> None:
     lane = ExpensiveReads(1, 1.0)
 

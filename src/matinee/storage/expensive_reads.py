@@ -53,8 +53,8 @@ class ExpensiveReads:
     def measured(self, shape: str, took_s: float, asking: Asking | None = None) -> None:
         """Note how long a read of a shape took, without the time that it waited, and for which client."""
         is_expensive = took_s > max(self.limit_s, _TIMES_TYPICAL * self._typical_s)
-        if is_expensive and asking is not None:
-            asking.expensive += 1
+        if is_expensive and asking is not None and shape in self._shapes:
+            asking.expensive += 1  # not the first one of a shape: the machine may only have been busy
         if is_expensive and shape:
             self._remember(shape, _MEMORY)
         elif shape in self._shapes:
