@@ -38,6 +38,7 @@ from matinee.setting_values import (
     names,
     networks,
     number,
+    rate_or_auto,
     rotation_bytes,
     web_origins,
     whole,
@@ -48,6 +49,7 @@ _LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its s
 _LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
 _MOST_CONNECTIONS = 4096  # of one process, unless it is set
 _OWN_FILES = 512  # of one process: databases, caches, logs, the health listener
+_CLIENT_RATE_PER_S, _KEY_RATE_PER_S = 100.0, 500.0  # in production; a process answers about 3,000 uncached reads a second
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -260,6 +262,28 @@ class Config:
         whole(100, 60_000),
         "Milliseconds after which a write is given up with a 503 (PostgreSQL), or not begun any more.",
     )
+    client_rate: float = _setting(
+        "MATINEE_CLIENT_RATE",
+        float(AUTO),
+        rate_or_auto,
+        "Requests a second that each client address may send to each server process (with Redis: to all of them together), ten "
+        "seconds' worth at once; more are a 429. Hits of the local cache do not count. auto is 100 in production and off "
+        "otherwise; off is no limit.",
+    )
+    key_rate: float = _setting(
+        "MATINEE_KEY_RATE",
+        float(AUTO),
+        rate_or_auto,
+        "The same for each API key that has no quota of its own (`matinee key quota`), a minute's worth at once. auto is 500 "
+        "in production and off otherwise.",
+    )
+    expensive_reads: int = _setting(
+        "MATINEE_EXPENSIVE_READS",
+        2,
+        whole(1, 100),
+        "Expensive reads that a server process runs at once, so that cheap reads keep their latency; more wait shortly, then "
+        "are a 503 or 429. Raise it on a machine with many cores.",
+    )
     max_follower_lag_s: float = _setting(
         "MATINEE_MAX_FOLLOWER_LAG_S", 1.0, number(0.1, 3600), "Seconds that a follower may be behind while another one is not."
     )
@@ -399,6 +423,19 @@ class Config:
             most_files = 1_000_000
         most = most_files - min(_OWN_FILES, most_files // 2)
         return min(_MOST_CONNECTIONS if self.connections == AUTO else self.connections, most)
+
+    @property
+    def client_rate_per_s(self) -> float:
+        """Return how many requests a second a client address may send; 0 is without a limit."""
+        return self._rate(self.client_rate, _CLIENT_RATE_PER_S)
+
+    @property
+    def key_rate_per_s(self) -> float:
+        """Return how many requests a second a key without a quota may send; 0 is without a limit."""
+        return self._rate(self.key_rate, _KEY_RATE_PER_S)
+
+    def _rate(self, stated: float, in_production: float) -> float:
+        return stated if stated != AUTO else in_production if self.production else 0.0
 
     @property
     def stuck_after_s(self) -> float:

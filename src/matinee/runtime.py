@@ -18,6 +18,7 @@ from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
 from matinee.cache.popularity import Counted, Counts, DatabaseCounts, NullCounts, Top, chosen_counts
 from matinee.cache.shared import SharedTier, shared_tier
+from matinee.cache.totals import NullTotals, Totals, chosen_totals
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.domain.freshness import ANY
@@ -54,6 +55,7 @@ class Runtime:
     local: LocalTier[Any] | None = None
     counts: dict[int, int] = field(default_factory=dict)
     popularity: Counts = field(default_factory=NullCounts)
+    totals: Totals = field(default_factory=NullTotals)
     publishers: list[Callable[[], None]] = field(default_factory=list)
     _counting: Counting | None = None
     _background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -129,7 +131,8 @@ def build(config: Config, source: Source | None = None) -> Runtime:
     shared = shared_tier(config.redis_url, config.memcached_url, config.shared_cache_deadline_ms / 1000)
     popularity = _popularity(config, shared, of_settings, writes)
     catalogue = Catalogue(of_settings, signer, Loads(of_settings, shared), popularity)
-    return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity)
+    totals = chosen_totals(config.redis_url, shared)
+    return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity, totals=totals)
 
 
 def _popularity(config: Config, shared: SharedTier, of_settings: Reader, writes: ThreadPoolExecutor) -> Counts:
@@ -173,7 +176,7 @@ def source_of(config: Config) -> Source:
     if not config.on_postgres:
         from matinee.storage.sqlite import SqliteFile
 
-        return SqliteFile(config.database_path, timeout_ms=config.read_timeout_ms)
+        return SqliteFile(config.database_path, timeout_ms=config.read_timeout_ms, expensive_reads=config.expensive_reads)
     from matinee.storage.copies import Copy
     from matinee.storage.followers import Followers, ReadRules
     from matinee.storage.postgres import Server, ServerOptions
@@ -186,6 +189,8 @@ def source_of(config: Config) -> Source:
         leader_reads=config.leader_reads == "when_needed",
         leader_reads_at_once=config.leader_pool_size,
         tail_interval_ms=config.change_tail_interval_ms,
+        expensive_reads=config.expensive_reads,
+        connections=config.pool_size,
     )
     options = ServerOptions(config.pool_size, config.read_timeout_ms, config.pgbouncer)
     for_leader = replace(options, pool_size=config.leader_pool_size) if config.follower_urls else options

@@ -150,6 +150,15 @@ def rotation_bytes(text: str) -> int:
     return size_bytes
 
 
+def rate_or_auto(text: str) -> float:
+    """Read a number of requests a second, `off`, or `auto`. Raises: ValueError."""
+    words = {"auto": float(AUTO), "off": 0.0}
+    try:
+        return words[text.lower()] if text.lower() in words else number(0, 1_000_000)(text)
+    except ValueError:
+        raise ValueError("must be a number of requests a second, off, or auto") from None
+
+
 def web_origins(text: str) -> tuple[str, ...]:
     """Read web origins, separated by commas, in the form in which browsers send them. Raises: ValueError."""
     return tuple(dict.fromkeys(part if part == "*" else _web_origin(part) for part in names(text)))

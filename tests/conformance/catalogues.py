@@ -151,7 +151,7 @@ def in_memory() -> MemoryReader:
         people=[PersonRow(*row) for row in models.Person.objects.values_list("id", "name")],
         genre_ids=dict(models.Facet.objects.filter(kind="genre").values_list("name", "id")),
         changes=[_change(row) for row in models.Change.objects.all()],
-        keys={key.digest: KeyRow(key.id, key.name, key.prefix, key.scope) for key in live_keys},
+        keys={key.digest: KeyRow(key.id, key.name, key.prefix, key.scope, key.quota) for key in live_keys},
         popularity={row.movie_id: {"day": row.day, "week": row.week} for row in models.MoviePopularity.objects.all()},
     )
     return MemoryReader(movies, contents)

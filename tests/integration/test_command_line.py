@@ -77,11 +77,11 @@ def test_doctor_finds_a_made_catalogue_well(small_catalogue: Path) -> None:
 
     findings = json.loads(as_json.stdout)
     assert (made.returncode, plain.returncode, as_json.returncode) == (0, 0, 0), plain.stdout
-    names = ["python", "settings", "home", "secret", "cache", "database", "catalogue", "search", "admin"]
+    names = ["python", "settings", "home", "secret", "cache", "limits", "database", "catalogue", "search", "admin"]
     names += ["role", "pools", "slots"] * postgres.wanted()
     assert [(finding["name"], finding["ok"]) for finding in findings] == [(name, True) for name in names]
     assert [line.split()[:2] for line in plain.stdout.splitlines()] == [["OK", name] for name in names]
-    assert findings[6]["detail"] == "12 movies, position 12"
+    assert findings[7]["detail"] == "12 movies, position 12"
 
 
 def test_doctor_finds_local_caches_bad_that_have_no_memory(small_catalogue: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_key_is_made_listed_and_revoked(home: Path) -> None:
 
     assert revoked.returncode == 0
     assert [(key["name"], key["revoked_at"] is None) for key in listed] == [("shop", False), ("a script", True)]
-    assert table.splitlines()[0] == "prefix\tname\tscope\tcreated_at\tlast_used_at\trevoked_at"
+    assert table.splitlines()[0] == "prefix\tname\tscope\tquota\tcreated_at\tlast_used_at\trevoked_at"
     assert made["key"] not in table + json.dumps(listed)
     with pytest.raises(Unauthenticated):
         asyncio.run(scope_of(home, made["key"]))

@@ -165,6 +165,8 @@ def test_the_servers_of_every_host_are_told_settings_that_matinee_takes(tmp_path
     assert shown.returncode == 0, shown.stderr
     values = {row["setting"]: row["value"] for row in json.loads(shown.stdout)}
     assert (values["MATINEE_HOST"], values["PORT"], values["MATINEE_ENV"]) == ("127.0.0.3", 8001, "production")
+    # The address of the balancer, which tells the servers whom it asks for.
+    assert values["MATINEE_TRUSTED_PROXIES"] == f"{example().of('balancer')[0].address}/32"
 
 
 def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: Path) -> None:

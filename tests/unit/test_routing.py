@@ -31,6 +31,7 @@ class MemoryServer:
         self.name, self.position, self.asked = name, 10, 0
         self.silent = self.failing = False
         self.was_shut, self.takes_s, self.taken_for_s = 0, 0.0, 0.0
+        self.works_s = 0.0  # how long it says that it has worked on each statement
 
     async def rows(self, statement: Statement, wait_s: float, timeout_s: float, attempt: Attempt) -> tuple[int, list[Any]]:
         """Answer with the server's own name."""
@@ -45,6 +46,7 @@ class MemoryServer:
             await asyncio.sleep(0.001)
         if self.silent:
             raise ServerFailed("it did not answer in time")
+        attempt.sent_s = time.monotonic() - self.works_s
         await asyncio.sleep(self.takes_s)
         return self.position, [(self.name,)]
 
@@ -315,3 +317,39 @@ def test_a_position_from_the_future_is_refused_unless_it_is_only_a_browsers() ->
         return await fleet.who(2, Demand(99, is_forgiving=True))
 
     assert run(reads()) == {"one": 1, "two": 1}
+
+
+def test_reads_that_a_server_works_on_for_long_take_a_place_each_and_are_not_hedged() -> None:
+    fleet = Fleet(replace(RULES, expensive_reads=1))
+    dear = Statement("SELECT", shape="dear")
+
+    async def reads_of_one_shape() -> tuple[int, int, bool]:
+        fleet.one.works_s = fleet.two.works_s = 1.0
+        await fleet.router.rows(dear, ANY)
+        fleet.one.takes_s = fleet.two.takes_s = 3 * RULES.hedge_s
+        asked = fleet.one.asked + fleet.two.asked
+        reads = [asyncio.create_task(fleet.router.rows(dear, ANY)) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        running = fleet.router.expensive.running
+        await asyncio.gather(*reads)
+        return running, fleet.one.asked + fleet.two.asked - asked, fleet.router.expensive.knows("dear")
+
+    assert run(reads_of_one_shape()) == (1, 3, True)
+
+
+def test_reads_without_a_shape_never_wait_for_a_place() -> None:
+    fleet = Fleet(replace(RULES, expensive_reads=1))
+
+    async def reads_of_no_shape() -> int:
+        fleet.one.works_s = fleet.two.works_s = 1.0
+        for _ in range(3):
+            await fleet.read()
+        fleet.one.takes_s = fleet.two.takes_s = 0.01
+        reads = [asyncio.create_task(fleet.read()) for _ in range(3)]
+        await asyncio.sleep(0)
+        running = fleet.router.expensive.running
+        await asyncio.gather(*reads)
+        return running
+
+    assert run(reads_of_no_shape()) == 0

@@ -68,6 +68,20 @@ class RedisLink:
             raise LinkFailed(_words(reply))
         return reply
 
+    async def add(self, amounts: Sequence[tuple[str, int, int]]) -> list[int]:
+        """Add to numbers (key, amount, seconds to keep it) in one round trip; return what they are then. Raises: LinkFailed."""
+        commands: list[_Command] = []
+        for key, amount, ttl_s in amounts:
+            commands += [("INCRBY", _key(key), amount), ("EXPIRE", _key(key), ttl_s)]
+        try:
+            replies = await self._exchange(commands)
+        except RedisError as error:
+            raise _failure(error) from error
+        refused = next((_words(reply) for reply in replies if isinstance(reply, ResponseError)), None)
+        if refused is not None:
+            raise LinkFailed(refused)
+        return [int(reply) for reply in replies[::2]]
+
     async def close(self) -> None:
         """Drop the connection."""
         await self._connection.disconnect(nowait=True)

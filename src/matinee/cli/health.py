@@ -65,6 +65,7 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "modes", lambda: modes.check(config)
     yield "memory", health_cache.memory
     yield "cache", lambda: health_cache.local(config)
+    yield "limits", lambda: _limits(config)
     if config.redis_url:
         yield "redis", lambda: health_cache.redis(config)
     if config.memcached_url:
@@ -106,6 +107,19 @@ def _secret(config: Config) -> str:
     if not config.secret_key:
         raise OperatorError("There is no secret key; run `matinee up`, or set SECRET_KEY.")
     return "set"
+
+
+def _limits(config: Config) -> str:
+    """Return the limits of clients and keys, with a hint where there are none in production, or each process counts alone."""
+    if not config.client_rate_per_s:
+        hint = "; anybody may send any number of requests: set MATINEE_CLIENT_RATE" if config.production else ""
+        return f"no limit for a client address{hint}"
+    alone = config.workers > 1 and not config.redis_url
+    of_keys = f"{config.key_rate_per_s:g}" if config.key_rate_per_s else "no limit"
+    told = f"{config.client_rate_per_s:g} requests/s for an address, {of_keys} for a key without a quota"
+    hint = f"; each of {config.workers} processes counts alone: set REDIS_URL to count together" if alone else ""
+    proxies = "" if config.trusted_proxies else "; behind a proxy set MATINEE_TRUSTED_PROXIES, or its clients share one limit"
+    return f"{told}{hint}{proxies}"
 
 
 def _database(config: Config) -> str:

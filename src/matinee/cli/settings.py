@@ -9,6 +9,7 @@ from matinee.cli.cluster_settings import load_settings, source_of
 from matinee.cli.output import Json, as_json, table, tell
 from matinee.errors import ConfigError, OperatorError
 from matinee.injected_variables import injected
+from matinee.setting_values import AUTO
 
 
 def show(as_json_: Json = False) -> None:
@@ -36,7 +37,9 @@ def _shown(origin: configuration.Origin) -> object:
     if origin.secret:
         return "(set, hidden)" if origin.value else "(not set)"
     if isinstance(origin.value, tuple):
-        return ",".join(map(configuration.without_password, origin.value))
+        return ",".join(configuration.without_password(str(part)) for part in origin.value)
+    if origin.value == AUTO:
+        return "auto"
     return origin.value if isinstance(origin.value, bool | int) else configuration.without_password(str(origin.value))
 
 

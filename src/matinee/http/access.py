@@ -9,7 +9,9 @@ from typing import Any
 
 from litestar import Request
 
+from matinee.errors import Unauthenticated
 from matinee.http.freshness import demand_of
+from matinee.http.limits import KEY_REFUSED
 from matinee.http.parameters import bearer
 from matinee.read.catalogue import Catalogue
 from matinee.runtime import Runtime
@@ -26,7 +28,8 @@ async def catalogue_for(request: Request[Any, Any, Any]) -> tuple[Runtime, Catal
     runtime: Runtime = request.app.state.runtime
     if not runtime.config.public_reads:
         await _authenticated(request, runtime, "read")
-    return runtime, runtime.catalogue.view(demand_of(request.scope, knows_etag=True))
+    scope: Any = request.scope
+    return runtime, runtime.catalogue.view(demand_of(scope, knows_etag=True), scope.get("matinee.asking"))
 
 
 async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
@@ -39,7 +42,12 @@ async def writer_for(request: Request[Any, Any, Any]) -> tuple[Runtime, str]:
 
 
 async def _authenticated(request: Request[Any, Any, Any], runtime: Runtime, scope: str) -> KeyRow:
-    key = await runtime.catalogue.authenticate(bearer(request), scope)
+    try:
+        key = await runtime.catalogue.authenticate(bearer(request), scope)
+    except Unauthenticated:
+        stated: Any = request.scope
+        stated[KEY_REFUSED] = True
+        raise
     # The interval is monotonic: after a moment with a clock that was ahead, no key would be touched for as long as it was.
     now_s = time.monotonic()
     touched: dict[int, float] = request.app.state.touched

@@ -18,6 +18,7 @@ from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.connection_guard import ConnectionGuard
 from matinee.http.front import AsgiApp, Front
+from matinee.http.limits import Limits
 from matinee.http.log_metrics import LogMetrics
 from matinee.http.ops_listener import OpsListener, inherited
 from matinee.http.public_reads import PublicReads
@@ -44,10 +45,12 @@ def api(config: Config, source: Source | None = None) -> Litestar:
     watchdog = Watchdog(config.stuck_after_s)
     runtime.publishers.append(watchdog.publish)
     beside: list[Beside] = []
+    limits = Limits(runtime)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         runtime.start()
+        limits.start()
         warming.start()
         watchdog.start()
         for each in beside:
@@ -57,13 +60,16 @@ def api(config: Config, source: Source | None = None) -> Litestar:
             await each.close()
         watchdog.stop()
         await warming.close()
+        await limits.close()
         await runtime.close()
 
     app = Litestar(
         [*reads.HANDLERS, *writes.HANDLERS, *health.HANDLERS, *docs.HANDLERS],
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
-        state=State({"runtime": runtime, "reads": public, "warming": warming, "touched": {}, "beside": beside}),
+        state=State(
+            {"runtime": runtime, "reads": public, "warming": warming, "limits": limits, "touched": {}, "beside": beside}
+        ),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,
         request_max_body_size=None,  # the front counts
@@ -75,8 +81,9 @@ def api(config: Config, source: Source | None = None) -> Litestar:
 def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
-    front = Front(application, application.state.reads, _django(), config, _methods(application))
-    application.state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
+    state = application.state
+    front = Front(application, state.reads, _django(), config, _methods(application), state.limits)
+    state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
     return front
 
 

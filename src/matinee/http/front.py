@@ -25,6 +25,7 @@ from matinee.http.addresses import require_possible
 from matinee.http.bodies import Bodies
 from matinee.http.client import client_address
 from matinee.http.hosts import hosts_of
+from matinee.http.limits import Limits
 from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.outgoing import PREFLIGHT, Outgoing
 from matinee.http.places import Places
@@ -54,8 +55,11 @@ log = structlog.get_logger("matinee.http")
 class Front:
     """The whole service as one ASGI application."""
 
-    def __init__(self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str]) -> None:
+    def __init__(
+        self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str], limits: Limits
+    ) -> None:
         """`methods` holds, for each route's template, what its Allow header lists."""
+        self._limits = limits
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places, self.under_way = Places(config.max_in_flight), UnderWay()
@@ -133,7 +137,7 @@ class Front:
         is_shed = not is_joined and self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
         if not is_shed and not is_joined:
             exchange.enter()
-        return exchange.shed if is_shed else self._application(scope)
+        return exchange.shed if is_shed else self._limits.around(self._application(scope))
 
     def _may_shed(self, scope: Any) -> bool:
         """Return whether a request may be turned away: not those that watch over us, nor what is answered in microseconds."""
@@ -263,6 +267,7 @@ class _Exchange:
         request_id = request_id or self._front.new_request_id()
         self._scope["matinee.request_id"] = request_id.decode()
         self._extra.append((b"x-request-id", request_id))
+        self._scope["matinee.headers"] = self._extra  # limits.py adds what is left of a limit
 
     def enter(self) -> None:
         """Take a place among the requests under way."""

@@ -33,6 +33,7 @@ class _Durations(Histogram):
 
 REQUESTS = Counter("matinee_http_requests", "Requests answered.", ("method", "route", "status"))
 SHED = Counter("matinee_http_shed", "Requests turned away because too many were under way.")
+RATE_LIMITED = Counter("matinee_rate_limited", "Requests answered 429 because a limit was reached, by policy.", ("policy",))
 IN_FLIGHT = Gauge(
     "matinee_http_in_flight", "Requests under way that are no hits of the local cache.", multiprocess_mode="livesum"
 )

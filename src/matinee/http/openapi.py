@@ -23,7 +23,7 @@ from matinee.http.problems import Problem
 from matinee.storage.reader import ChangeRow, GenreRow
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (503,)  # any operation may meet a catalogue that cannot be reached
+_ALWAYS = (429, 503)  # any operation may meet a limit, or a catalogue that cannot be reached
 
 
 def _header(description: str, kind: str = "string", *, always: bool = True) -> dict[str, Any]:
@@ -38,6 +38,11 @@ _MOVED = {"Location": _header("The address of the movie.")}
 # What an error's answer carries beside its body, by status.
 _PROBLEM_HEADERS = {
     401: {"WWW-Authenticate": _header("`Bearer`: a key is needed.")},
+    429: {
+        "Retry-After": _header("Seconds until it is worth trying again.", "integer"),
+        "RateLimit": _header('What is left: `"client";r=0;t=10`.', always=False),
+        "RateLimit-Policy": _header('The limit: `"client";q=1000;w=10`, or `"key";...`.', always=False),
+    },
     412: {"ETag": _header("Names the movie as it is now.", always=False)},
     503: {"Retry-After": _header("Seconds until it is worth trying again.", "integer")},
 }

@@ -11,7 +11,10 @@ from matinee.config import Config
 from matinee.http.answers import NOSNIFF, Headers, varies_by_origin
 
 _VARY = b"vary"
-_SHOWN = b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, X-Request-Id, Retry-After"
+_SHOWN = (
+    b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, RateLimit, RateLimit-Policy, X-Request-Id, "
+    b"Retry-After"
+)
 PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE"),
     (

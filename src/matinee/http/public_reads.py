@@ -235,7 +235,7 @@ class PublicReads:
 
     async def _read(self, scope: Any, build: Build, demand: Demand, key: Any) -> _Read:
         """Have an answer built from what is read now, and keep it; that nothing is there is an answer too."""
-        catalogue, histories = self._catalogue.view(demand), self._catalogue.log.histories
+        catalogue, histories = self._catalogue.view(demand, scope.get("matinee.asking")), self._catalogue.log.histories
         reserved_bytes = self._tier.reserve(key) if self._tier is not None else 0
         try:
             ready = await build(scope, catalogue, self._config)

@@ -6,6 +6,7 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
@@ -157,6 +158,8 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     yield "MATINEE_MAX_BODY_BYTES", str(MAX_BODY_BYTES), "the balancer refuses larger bodies as well"
     if topology.of("balancer"):
         yield "MATINEE_DRAIN_S", str(DRAIN_S), "unready for so long before it accepts no more: until every balancer has seen it"
+    if proxies := trusted_proxies(topology):
+        yield "MATINEE_TRUSTED_PROXIES", ",".join(proxies), "the balancers, which report the address of each client"
     if topology.micro_cache:
         yield "MATINEE_S_MAXAGE_S", "1", "so long the balancer may answer again what it was answered"
     if cluster.layout.is_system:
@@ -170,6 +173,19 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
         yield "REDIS_URL", redis, "the cache that all servers share"
     for name, value in cluster.settings.items():
         yield name, value, "as `matinee cluster up` was told"
+
+
+def trusted_proxies(topology: Topology) -> list[str]:
+    """Return the IP addresses of the balancers. One that is given by name is left out: the setting takes addresses only."""
+    return sorted({place.address for place in topology.of("balancer") if _is_address(place.address)})
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def writer_url(cluster: Cluster) -> str:

@@ -23,6 +23,7 @@ from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
 from matinee.errors import Forbidden, Gone, NotFound, Unauthenticated
 from matinee.read.loading import Loads
+from matinee.storage.asking import Asking
 from matinee.storage.reader import CardRows, KeyRow, Reader
 
 _encoder = msgspec.json.Encoder()
@@ -54,9 +55,14 @@ class Catalogue:
         self._as_of: AsOf | None = None
         self._stamp: int | None = None
 
-    def view(self, demand: Demand) -> Catalogue:
-        """Return the catalogue for one request, which keeps to its demand and tells what its answer reflects."""
-        return Catalogue(self._reader.view(demand), self._signer, self._loads if demand == ANY else None, self._counts)
+    def view(self, demand: Demand, asking: Asking | None = None) -> Catalogue:
+        """Return the catalogue for one request, which keeps to its demand and tells what its answer reflects.
+
+        `asking` is the client that takes a place when a read is expensive.
+        """
+        view = Catalogue(self._reader.view(demand), self._signer, self._loads if demand == ANY else None, self._counts)
+        view._reader.asking = asking
+        return view
 
     @property
     def as_of(self) -> AsOf | None:
@@ -116,6 +122,7 @@ class Catalogue:
         """Return a page of a list or a search, from the reads that everybody shares unless the view has a demand of its own."""
 
         async def read(view: Reader) -> CardRows:
+            view.asking = self._reader.asking
             return await (view.page(query, after) if isinstance(query, ListQuery) else view.search(query, after))
 
         if self._loads is None:
@@ -213,6 +220,10 @@ class Catalogue:
     def status(self) -> list[dict[str, Any]]:
         """Return a line for each copy that can answer."""
         return self._reader.status()
+
+    async def key(self, digest: str) -> KeyRow | None:
+        """Return the key of a digest, None when it is unknown or was revoked; as any copy knows it. Cost: 1 query."""
+        return await self._reader.view(ANY).api_key(digest)
 
     async def authenticate(self, key: str | None, scope: str) -> KeyRow:
         """Return the key that a caller shows, if it is good for this scope; `write` includes `read`.

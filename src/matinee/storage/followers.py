@@ -19,6 +19,7 @@ from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
 from matinee.storage import read_metrics as metrics
 from matinee.storage.copies import Copy
+from matinee.storage.expensive_reads import ExpensiveReads
 from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.postgres import Attempt, ServerFailed
 from matinee.storage.source import Answered
@@ -31,6 +32,9 @@ _MOST_HEDGES = 50.0  # at once: what a server that freezes costs before it is ej
 _FIRST_PAUSE_S = 0.002
 _FIRST_WAIT_S = 3.0  # a process that begins on a busy machine opens its first connections late
 _LEADER_WAITING = 100  # reads that wait for the leader, for each that it answers: at a millisecond each, nobody waits for long
+_EXPENSIVE_S = 0.025  # a read that a server works on for longer, and for much longer than on others, is expensive
+_WAIT_RATIO = 0.5  # of a read's time that it may wait for a place among the expensive ones
+_UNCERTAIN_RATIO = 0.75
 _LEADER_LEAST_S = 0.25  # what a read has for the leader when followers have used its time up
 
 
@@ -45,6 +49,8 @@ class ReadRules:
     leader_reads: bool
     leader_reads_at_once: int
     tail_interval_ms: int
+    expensive_reads: int = 2
+    connections: int = 8  # to each copy
 
 
 class Followers:
@@ -62,10 +68,13 @@ class Followers:
         self._is_started = False
         leader_state.forget_writes()
         self._turn, self._hedges_left = 0, _MOST_HEDGES
+        self.expensive = ExpensiveReads(rules.expensive_reads, rules.timeout_s * _WAIT_RATIO, _EXPENSIVE_S)
+        # Reads that may turn out to be expensive leave some connections to those that cannot.
+        self._uncertain = asyncio.Semaphore(max(1, int(rules.connections * len(self._copies) * _UNCERTAIN_RATIO)))
         self._leader_turns, self._leader_waiting = asyncio.Semaphore(rules.leader_reads_at_once), 0
         self.statements = 0
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Begin at once: each server's pool has a line of its own."""
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
@@ -73,9 +82,19 @@ class Followers:
         if not self._watch.settled.is_set():
             await self._settle()
         self.statements += 1
-        answered = await (self._not_behind(statement, demand) if demand.min_position else self._anywhere(statement, demand))
+        if not statement.shape:
+            answered = await self._answer(statement, demand)
+        elif self.expensive.knows(statement.shape):
+            async with self.expensive.place(statement.asking):
+                answered = await self._answer(statement, demand)
+        else:
+            async with self._uncertain:
+                answered = await self._answer(statement, demand)
         metrics.READ_STALENESS_S.observe(answered.as_of.staleness_s)
         return answered
+
+    async def _answer(self, statement: Statement, demand: Demand) -> Answered:
+        return await (self._not_behind(statement, demand) if demand.min_position else self._anywhere(statement, demand))
 
     async def latest_position(self) -> int:
         """Return the leader's position, asked now; the newest known one when the leader does not answer."""
@@ -273,7 +292,8 @@ class Followers:
         attempt, now_s = Attempt(), time.monotonic()
         self._hedges_left = min(_MOST_HEDGES, self._hedges_left + _HEDGES_A_READ)
         others = [other for other in self._copies if other.is_healthy and other not in tried]
-        if not others:
+        # An expensive read takes long on every copy: a second one would only double its cost.
+        if not others or self.expensive.knows(statement.shape):
             return await self._send(copy, statement, deadline_s, deadline_s, attempt)
         hedges: list[asyncio.Task[Answered]] = []
 
@@ -320,6 +340,10 @@ class Followers:
         copy.in_flight += 1
         try:
             position, rows = await copy.server.rows(statement, wait_until_s - now_s, deadline_s - now_s, attempt)
+        except NoReaderAvailable:
+            # The server ended it at its own time-out.
+            self.expensive.measured(statement.shape, self._rules.timeout_s, statement.asking)
+            raise
         except ServerFailed as error:
             others = any(other.is_healthy and other is not copy for other in self._copies)
             copy.failed(error, since_s, is_last=not others)
@@ -327,6 +351,10 @@ class Followers:
         finally:
             copy.in_flight -= 1
         copy.answered(position)
+        if attempt.sent_s is not None:
+            took_s = time.monotonic() - attempt.sent_s
+            self.expensive.typical(took_s)
+            self.expensive.measured(statement.shape, took_s, statement.asking)
         return Answered(rows, self._as_of(copy, position))
 
     def _as_of(self, copy: Copy, position: int) -> AsOf:

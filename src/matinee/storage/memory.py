@@ -23,6 +23,7 @@ from matinee.domain.representation import Representation, Tombstone, encode_body
 from matinee.domain.search import Words, words_of
 from matinee.domain.text import fold, fold_joined
 from matinee.errors import FuturePosition
+from matinee.storage.asking import Asking
 from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, PersonRow
 
 _FACETS: dict[str, Callable[[MovieDocument], list[str]]] = {
@@ -85,6 +86,7 @@ class MemoryReader:
         self._popularity = dict(contents.popularity or {})
         self.as_of: AsOf | None = None
         self.stamp: int | None = None
+        self.asking: Asking | None = None
         self.log = ChangeLog()
         rows = self._log_rows()
         self.log.begin(rows[-1] if rows else None)

@@ -247,7 +247,10 @@ class MoviePopularity(models.Model):
 
 
 class ApiKey(models.Model):
-    """One key of a machine client. The key itself is not stored: a random 256-bit secret needs only a fast hash."""
+    """One key of a machine client. The key itself is not stored: a random 256-bit secret needs only a fast hash.
+
+    `quota` is in requests a minute; 0 is without a limit, null is the default of MATINEE_KEY_RATE.
+    """
 
     SCOPES = (("read", "read"), ("write", "write"))
 
@@ -257,6 +260,7 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=12, unique=True)
     digest = models.CharField(max_length=64, unique=True)
     scope = models.CharField(max_length=8, choices=SCOPES)
+    quota = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)

@@ -3,14 +3,15 @@
 Called by the readers. A page is always one index range that ends after its rows:
 - along the index of an order, checking the conditions on the way;
 - along the index of the same order within one facet, when a genre, language or country is asked for;
-- over the few movies that a person or a rare facet has, which are sorted.
-Which of the three depends on the number of movies that a facet has, not on a guess: the walk along an order would
-meet a rare genre only once in many thousand rows.
+- over the few movies that a person or a rare facet has, or that a bound lets pass, which are sorted.
+Which of the three depends on the number of movies that a facet has or a bound lets pass, not on a guess: the walk along an
+order would meet a rare genre only once in many thousand rows.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from matinee.domain import search, tsquery
@@ -25,6 +26,18 @@ FEW_ROWS = 2_000
 # its every movie up in the other.
 FEW_BOTH_ROWS, FEW_SHARED = 10_000, 100
 
+# A walk along an order looks at this many rows, divided by the share of movies that pass, until a page of 20 is full.
+_PAGE_ROWS = 21
+# The key that each bound is on. PostgreSQL's planner chooses by its statistics; SQLite has none, so its rows are counted.
+_BOUND_KEYS = {
+    "year_from": "year_key",
+    "year_to": "year_key",
+    "rating_min": "rating_key",
+    "votes_min": "votes_key",
+    "runtime_min": "runtime_key",
+    "runtime_max": "runtime_key",
+}
+
 KEYS = {
     "popularity": "popularity_key",
     "rating": "rating_key",
@@ -33,6 +46,7 @@ KEYS = {
     "title": "title_key",
     "added": "movie_id",
 }
+_LETTERS = 4  # of an unfinished word; longer ones match few movies
 _NEVER_UNKNOWN = ("title", "added")
 _TABLES = {"page_by_facet": "f", "page_by_bounds": "k"}  # which is walked, by its name in the statement; else it is d
 # Those that it holds in its indexes.
@@ -64,6 +78,42 @@ def _person(index: int, item: PersonFilter, values: dict[str, Any]) -> dict[str,
 def _bounds(filters: Filters, values: dict[str, Any]) -> list[str]:
     values.update(filters.bounds)
     return [named_queries()[name] for name, _ in filters.bounds]
+
+
+def _by_key(query: ListQuery) -> dict[str, list[str]]:
+    """Return the conditions on each key that no walk of this query begins at: neither its order's own nor a single year."""
+    sql, found = named_queries(), dict[str, list[str]]()
+    for name, _ in query.filters.bounds:
+        key = _BOUND_KEYS.get(name)
+        if key is not None and key != KEYS[query.sort.name]:
+            found.setdefault(key, []).append(sql[name])
+    return found
+
+
+def few_rows(newest_id: int) -> int:
+    """Return how many movies cost less to sort than a walk along an order costs, until it has met 21 of them."""
+    return min(FEW_ROWS, math.isqrt(_PAGE_ROWS * newest_id))
+
+
+def bound_sizes_statement(query: ListQuery, most: int = FEW_ROWS) -> Statement | None:
+    """Return the statement that counts, up to a limit, the movies that pass the bounds on each key; None when it is of no use.
+
+    `most` is that limit. Its row holds the newest movie's id, then a count for each key: see few_by_bounds. SQLite only.
+    """
+    filters, by_key = query.filters, _by_key(query)
+    if not by_key or filters.people or filters.ids is not None:
+        return None
+    count = named_queries()["bound_size"]
+    counts = [count.format(where=" AND ".join(conditions)) for conditions in by_key.values()]
+    text = named_queries()["bound_sizes"].format(counts=", ".join(counts))
+    return Statement(text, dict(filters.bounds) | {"most": most + 1}, "bound_sizes")
+
+
+def few_by_bounds(query: ListQuery, row: tuple[int, ...]) -> tuple[str, int] | None:
+    """Return the key whose bounds the fewest movies pass, and how many: when to sort them costs less than to walk the order."""
+    newest_id, *sizes = row
+    size, key = min(zip(sizes, _by_key(query), strict=True))
+    return (key, size) if size <= few_rows(newest_id) else None
 
 
 def _along(bounds: list[str], table: str, sort: Sort, after: tuple[Any, ...] | None, engine: Engine) -> list[str]:
@@ -98,9 +148,16 @@ def _in(ids: list[int]) -> dict[str, str]:
 
 
 def list_statement(
-    query: ListQuery, after: tuple[Any, ...] | None, directory: FacetDirectory, engine: Engine = "sqlite"
+    query: ListQuery,
+    after: tuple[Any, ...] | None,
+    directory: FacetDirectory,
+    engine: Engine = "sqlite",
+    few: tuple[str, int] | None = None,
 ) -> Statement | None:
-    """Return the statement of a page of a list; None when nothing can match."""
+    """Return the statement of a page of a list; None when nothing can match.
+
+    `few` is the key whose bounds few movies pass, and how many (few_by_bounds).
+    """
     sql, values = named_queries(engine), {"limit": query.limit + 1}
     groups = facet_ids(query.filters.facets, directory)
     if groups is None:
@@ -109,6 +166,9 @@ def list_statement(
     base, fills = "page_by_order", {}
     if people:
         base, fills = "page_by_few", {"few": sql["few_by_person"].format(**people.pop(0))}
+    elif few is not None and few[1] <= _rarest(groups, directory):
+        passed = sql["few_by_bounds"].format(where=" AND ".join(_by_key(query)[few[0]]))
+        base, fills = "page_by_few", {"few": passed}
     elif groups:
         base, fills, groups = _drive_by_facet(groups, directory, values)
     if engine == "postgresql" and base == "page_by_order" and query.filters.bounds:
@@ -121,7 +181,25 @@ def list_statement(
     conditions = [*bounds, *(kind.replace("d.movie_id", f"{walked}.movie_id") for kind in kinds)]
     statement = _ordered(sql[base], sql["known_then_unknown"], fills, conditions, query.sort, after, values, table)
     statement.name, statement.is_steady = base, not query.filters.bounds and base != "page_by_few"
+    statement.shape = _shape(base, query)
     return statement
+
+
+def _shape(base: str, query: ListQuery) -> str:
+    """Return what the cost of a list depends on beside its values; empty when each row that is looked at is on the page."""
+    filters = query.filters
+    is_cheap = base in ("page_by_order", "page_by_facet") and not filters.bounds and len(filters.facets) <= 1
+    if is_cheap and all(len(item.names) == 1 for item in filters.facets):
+        return ""
+    bounds = ",".join(name for name, _ in filters.bounds)
+    kinds = ",".join(f"{item.kind}{'|' * (len(item.names) > 1)}" for item in filters.facets)
+    return f"{base} {query.sort.name} {query.sort.descending} {bounds} {kinds} {len(filters.people)}"
+
+
+def _rarest(groups: list[list[int]], directory: FacetDirectory) -> float:
+    """Return the number of movies of the rarest facet filter; without one, no number is smaller."""
+    sizes = dict(directory.values())
+    return min((sum(sizes[facet_id] for facet_id in ids) for ids in groups), default=math.inf)
 
 
 def _drive_by_facet(
@@ -201,7 +279,7 @@ def ids_statement(
     people = [_person(index, item, values) for index, item in enumerate(filters.people)]
     conditions += [sql["has_person"].format(**person) for person in people]
     text = sql["page_by_ids"].format(where=" AND ".join(conditions) or "TRUE")
-    return Statement(text, values, "page_by_ids", is_steady=False)
+    return Statement(text, values, "page_by_ids", is_steady=False, shape="page_by_ids")
 
 
 def _asked(ref: MovieRef) -> dict[str, Any]:
@@ -220,7 +298,16 @@ def search_statement(
     people = [_person(index, item, values) for index, item in enumerate(query.filters.people)]
     conditions += [sql["has_person"].format(**person) for person in people]
     where = " AND ".join(conditions) or "TRUE"
-    return _tiered(_LANGUAGES[engine].tiers(words, groups, query.year), where, after, values, engine)
+    statement = _tiered(_LANGUAGES[engine].tiers(words, groups, query.year), where, after, values, engine)
+    bounds = ",".join(name for name, _ in query.filters.bounds)
+    statement.shape = f"search {_shape_of(words)} {query.year is not None} {bounds} {len(groups)} {len(query.filters.people)}"
+    return statement
+
+
+def _shape_of(words: search.Words) -> str:
+    """Return what the cost of matching words depends on: how many they are, and how short the unfinished one is."""
+    form = words.forms[0]
+    return f"{len(form)} {min(len(form[-1]), _LETTERS)}"
 
 
 def titles_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement | None:
@@ -229,7 +316,9 @@ def titles_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement
     if not words.forms:
         return None
     tiers = _LANGUAGES[engine].tiers(words, [], None, titles_only=True)
-    return _tiered(tiers, "TRUE", None, {"limit": limit}, engine)
+    statement = _tiered(tiers, "TRUE", None, {"limit": limit}, engine)
+    statement.shape = f"titles {_shape_of(words)}"
+    return statement
 
 
 def _tiered(tiers: list[str], where: str, after: tuple[Any, ...] | None, values: dict[str, Any], engine: Engine) -> Statement:
@@ -254,4 +343,4 @@ def people_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement
         values[f"word_{index}"] = f"% {word}%" if index == len(words.apart) - 1 else f"% {word} %"
         names.append(f"' ' || p.name_fold || ' ' LIKE :word_{index}")
     text = named_queries(engine)["suggest_people"].format(where=" AND ".join(names))
-    return Statement(text, values, "suggest_people", is_steady=False)
+    return Statement(text, values, "suggest_people", is_steady=False, shape=f"people {_shape_of(words)}")

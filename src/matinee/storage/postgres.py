@@ -70,15 +70,16 @@ class ServerOptions:
 class Attempt:
     """One statement on its way to a server; whoever waits no longer cuts it."""
 
-    __slots__ = ("_connection", "_is_over", "was_cut")
+    __slots__ = ("_connection", "_is_over", "sent_s", "was_cut")
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
         self._is_over = self.was_cut = False
+        self.sent_s: float | None = None  # None: it waits for a connection
 
     def on(self, connection: Connection) -> None:
         """Note which connection the statement goes over."""
-        self._connection = connection
+        self._connection, self.sent_s = connection, time.monotonic()
 
     def over(self) -> None:
         """Note that the connection is free again."""

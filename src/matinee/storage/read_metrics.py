@@ -32,3 +32,5 @@ STATEMENT_S = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 READ_STALENESS_S = Histogram("matinee_read_staleness_seconds", "Staleness of what was answered.", buckets=_BUCKETS_S)
+EXPENSIVE = Counter("matinee_expensive_reads", "Expensive reads, by outcome: run or refused.", ("outcome",))
+EXPENSIVE_RUNNING = Gauge("matinee_expensive_reads_running", "Expensive reads that run now.", multiprocess_mode="livesum")

@@ -14,6 +14,7 @@ from matinee.domain.ids import MovieRef
 from matinee.domain.popularity import Window
 from matinee.domain.query import ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
+from matinee.storage.asking import Asking
 
 
 class CardRows(NamedTuple):
@@ -56,24 +57,26 @@ class ChangeRow(NamedTuple):
 
 
 class KeyRow(NamedTuple):
-    """An API key that is not revoked."""
+    """An API key that is not revoked. `quota` is in requests a minute; 0 is without a limit, None is the default."""
 
     id: int
     name: str
     prefix: str
     scope: str
+    quota: int | None = None
 
 
 class Reader(Protocol):
     """The catalogue as readers ask it. Every method is one statement, except where it says otherwise.
 
     `as_of` is what the answers of this view reflect, `stamp` the oldest position that any part of them was read at; None before
-    the first one.
+    the first one. `asking` is the client that takes a place when a read is expensive; None is a client without a name.
     Raises: NoReaderAvailable when no copy can answer; FuturePosition when one is demanded that was never given out.
     """
 
     as_of: AsOf | None
     stamp: int | None
+    asking: Asking | None
 
     @property
     def log(self) -> ChangeLog:

@@ -28,9 +28,9 @@ class RecordingSource:
         """Return how many statements have been sent."""
         return self._source.statements
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Wait as the other source says."""
-        await self._source.turn()
+        await self._source.turn(statement)
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement, and write it down."""

@@ -30,7 +30,7 @@ class Source(Protocol):
     def statements(self) -> int:
         """Return how many statements have been sent."""
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Return when the next request may begin to read; what has begun is not held up again. Raises: NoReaderAvailable."""
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:

@@ -13,6 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from matinee.storage.asking import Asking
+
 Engine = Literal["sqlite", "postgresql"]
 ENGINES: tuple[Engine, ...] = ("sqlite", "postgresql")
 
@@ -24,12 +26,16 @@ class Statement:
     """SQL with named places, and what stands in them.
 
     `is_steady` says that one plan is good for all values; otherwise the engine looks at the values before it plans.
+    `shape` names what its cost depends on beside the values, for expensive_reads.py; empty: it is cheap for all values.
+    `asking` is the client that takes a place there when it is expensive.
     """
 
     text: str
     values: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     is_steady: bool = True
+    shape: str = ""
+    asking: Asking | None = None
 
 
 @cache

@@ -22,8 +22,13 @@ from matinee.domain.popularity import Window
 from matinee.domain.query import Filters, ListQuery, SearchQuery
 from matinee.domain.representation import Representation, Tombstone
 from matinee.errors import NoReaderAvailable
+from matinee.storage.asking import Asking
 from matinee.storage.page_sql import (
+    FEW_ROWS,
     FacetDirectory,
+    bound_sizes_statement,
+    few_by_bounds,
+    few_rows,
     ids_statement,
     list_statement,
     people_statement,
@@ -46,6 +51,7 @@ class _Facets:
 
     directory: FacetDirectory = field(default_factory=dict)
     position: int = -1
+    few_rows: int = FEW_ROWS  # up to how many movies are counted that pass a bound
     ask_again_s: float = 0.0  # not before this moment, unless a request demands it: the copy that was asked lags
 
 
@@ -59,6 +65,7 @@ class SqlReader:
         self._sql = named_queries(source.engine)
         self.as_of: AsOf | None = None
         self.stamp: int | None = None
+        self.asking: Asking | None = None
 
     @property
     def log(self) -> ChangeLog:
@@ -107,8 +114,18 @@ class SqlReader:
         if query.filters.ids is not None:
             rows = await self._run(ids_statement(query, after, directory, self._source.engine))
             return _cards(rows, query.limit, lambda row: (row[0],))
-        rows = await self._run(list_statement(query, after, directory, self._source.engine))
+        few = await self._few(query) if self._source.engine == "sqlite" else None
+        rows = await self._run(list_statement(query, after, directory, self._source.engine, few))
         return _cards(rows, query.limit, lambda row: (row[1], row[0]))
+
+    async def _few(self, query: ListQuery) -> tuple[str, int] | None:
+        """Return the key whose bounds few movies pass. Cost: 1 statement of 0.1 ms when the list is bounded, none otherwise."""
+        sizes = bound_sizes_statement(query, self._shared_facets.few_rows)
+        if sizes is None:
+            return None
+        (row,) = await self._run(sizes)
+        self._shared_facets.few_rows = few_rows(row[0] or 0)
+        return few_by_bounds(query, row) if row[0] else None
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a search, best first."""
@@ -220,8 +237,9 @@ class SqlReader:
     async def _run(self, statement: Statement | None) -> list[Any]:
         if statement is None:
             return []
+        statement.asking = self.asking
         if self.as_of is None:
-            await self._source.turn()
+            await self._source.turn(statement)
         with STATEMENT_S.labels(statement.name).time():
             rows, as_of = await self._source.rows(statement, self._demand)
         self.as_of = as_of if self.as_of is None else self.as_of.joined(as_of)

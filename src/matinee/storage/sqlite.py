@@ -2,20 +2,27 @@
 
 Called by runtime. It never writes: the file is opened read-only, so a mistake here cannot.
 A statement runs on the event loop: a primary-key lookup takes ten microseconds, a hand-over to a thread six times that.
-Reads that take long take turns with the loop (turns.py), so that many of them hold up nobody else.
+A statement that has held the loop for 4 ms is cut, and runs again in a thread of its own, in a place for expensive reads
+(expensive_reads.py); the next statements of its shape go there at once. Many reads share the loop in turns (turns.py).
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import sqlite3
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
+from matinee.storage.expensive_reads import ExpensiveReads
 from matinee.storage.leader_state import leader as leader_state
 from matinee.storage.source import Answered
 from matinee.storage.sql import Engine, Statement, named_queries
@@ -23,7 +30,9 @@ from matinee.storage.sql_reader import SqlReader
 from matinee.storage.sqlite_session import prepare_reader
 from matinee.storage.turns import Turns
 
-_OPS_BETWEEN_CLOCKS = 20_000  # virtual machine steps, about a millisecond
+_OPS_BETWEEN_CLOCKS = 1_000  # virtual machine steps: 20 us of counting, 0.7 ms of rows that are looked up one by one
+_WAIT_RATIO = 0.5  # of a read's time that it may wait for a place
+_NICENESS = 5  # of the threads of expensive reads: the event loop comes first where there are few cores
 _NO_VALUES: dict[str, Any] = {}
 _LOOK_INTERVAL_S = 0.5  # how long a file that is gone or replaced may still be read; a look costs 2 microseconds
 
@@ -33,11 +42,15 @@ class SqliteFile:
 
     engine: Engine = "sqlite"
 
-    def __init__(self, path: Path, *, timeout_ms: int = 1_000) -> None:
+    def __init__(self, path: Path, *, timeout_ms: int = 1_000, expensive_reads: int = 2) -> None:
+        """`expensive_reads` is how many of them run at once, each in a thread."""
         self._path = path
         self._timeout_s = timeout_ms / 1000
         self._turns = Turns(self._timeout_s)
+        self.expensive = ExpensiveReads(expensive_reads, self._timeout_s * _WAIT_RATIO)
+        self._threads = ThreadPoolExecutor(expensive_reads, "matinee-expensive-read", _yield_to_the_loop)
         self._deadline_s = self._next_look_s = 0.0
+        self._cut_s, self._was_cut = math.inf, False
         self._file: tuple[int, int] | None = None
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None  # one for all statements: each is read to its end before the next
@@ -50,10 +63,11 @@ class SqliteFile:
         self._as_of = AsOf()
         self.statements = 0
 
-    async def turn(self) -> None:
+    async def turn(self, statement: Statement) -> None:
         """Let the loop turn first when reads have held it for long. Raises: NoReaderAvailable when that takes too long."""
-        if self._turns.are_over:
-            await self._turns.wait()
+        is_cheap = not statement.shape
+        if self._turns.is_over(is_cheap=is_cheap) and not self.expensive.knows(statement.shape):
+            await self._turns.wait(is_cheap=is_cheap)
 
     async def rows(self, statement: Statement, demand: Demand) -> Answered:
         """Return all rows of a statement. The file is the leader itself, so what it does not hold has not happened yet."""
@@ -61,9 +75,59 @@ class SqliteFile:
         if demand.min_position > as_of.position and not demand.is_forgiving:
             raise FuturePosition(f"The newest position is {as_of.position}, not yet {demand.min_position}.")
         self.statements += 1
-        rows = self._execute(statement.text, statement.values)
-        self._turns.used(time.monotonic() - self._seen_s)
-        return Answered(rows, as_of)
+        if not self.expensive.knows(statement.shape):
+            rows = self._attempt(statement)
+            if rows is not None:
+                return Answered(rows, as_of)
+        return await self._beside(statement)
+
+    def _attempt(self, statement: Statement) -> list[Any] | None:
+        """Return the rows of a statement; None when it was cut because it held the event loop for too long."""
+        # Processor time: a busy machine, on which all reads take long, makes none of them expensive.
+        began_s = time.thread_time()
+        self._cut_s = began_s + self.expensive.limit_s if statement.shape else math.inf
+        try:
+            rows = self._execute(statement.text, statement.values)
+        except NoReaderAvailable:
+            if self._was_cut:
+                return None
+            raise
+        finally:
+            self._cut_s, self._was_cut = math.inf, False
+        self._turns.used(time.monotonic() - self._seen_s, is_cheap=not statement.shape)
+        if time.thread_time() - began_s > self.expensive.limit_s:
+            self.expensive.suspect(statement.shape)  # full-text matching is not cut: the clock is not looked at within it
+        return rows
+
+    async def _beside(self, statement: Statement) -> Answered:
+        """Return the rows of an expensive statement, which a thread reads over a connection of its own."""
+        async with self.expensive.place(statement.asking):
+            stop = threading.Event()
+            reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read_in_thread, statement, stop)
+            try:
+                position, rows, took_s = await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                stop.set()
+                await asyncio.wait({reading})  # the place is taken as long as the thread is
+                raise
+            except NoReaderAvailable:
+                self.expensive.measured(statement.shape, self._timeout_s, statement.asking)
+                raise
+            self.expensive.measured(statement.shape, took_s, statement.asking)
+            return Answered(rows, AsOf(position))
+
+    def _read_in_thread(self, statement: Statement, stop: threading.Event) -> tuple[int, list[Any], float]:
+        """Return the position, the rows, both of one snapshot, and the processor time that reading took."""
+        deadline_s, began_s = time.monotonic() + self._timeout_s, time.thread_time()
+        try:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+                connection.set_progress_handler(lambda: stop.is_set() or time.monotonic() > deadline_s, _OPS_BETWEEN_CLOCKS)
+                connection.execute("BEGIN")
+                ((position,),) = connection.execute(self._sql["position"]).fetchall() or ((0,),)
+                rows = connection.execute(statement.text, statement.values).fetchall()
+        except sqlite3.Error as error:
+            raise _unreadable(error) from error
+        return position, rows, time.thread_time() - began_s
 
     async def latest_position(self) -> int:
         """Return the position of the file, which is the leader."""
@@ -112,6 +176,7 @@ class SqliteFile:
     async def close(self) -> None:
         """Close the file."""
         self._disconnect()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _now(self) -> AsOf:
         """Return the file's position, asked for anew only when somebody has committed since. Cost: a microsecond."""
@@ -142,8 +207,9 @@ class SqliteFile:
                 self._look_at_file()
             rows = (self._cursor or self._connect()).execute(text, values).fetchall()
         except sqlite3.Error as error:
-            self._connection = self._cursor = None
-            self._turns.used(time.monotonic() - now_s)
+            if not self._was_cut:  # a statement that was cut says nothing about the connection
+                self._connection = self._cursor = None
+            self._turns.used(time.monotonic() - now_s, is_cheap=self._cut_s == math.inf)
             raise _unreadable(error) from error
         self._seen_s = now_s
         return rows
@@ -174,7 +240,13 @@ class SqliteFile:
             self._connection = self._cursor = None
 
     def _is_late(self) -> bool:
-        return time.monotonic() > self._deadline_s
+        self._was_cut = self._cut_s != math.inf and time.thread_time() > self._cut_s
+        return self._was_cut or time.monotonic() > self._deadline_s
+
+
+def _yield_to_the_loop() -> None:
+    with suppress(OSError, AttributeError):  # only Linux has a niceness for each thread
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _unreadable(error: sqlite3.Error) -> NoReaderAvailable:

@@ -1,4 +1,7 @@
-"""The pages of API keys: made, shown once, revoked. A key is never changed or deleted. Every write goes to write.keys."""
+"""The pages of API keys: made, shown once, given a quota, revoked. Nothing else of a key is changed, and none is deleted.
+
+Every write goes to write.keys.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +25,9 @@ class KeyForm(SeenForm):
     """Who will use a key, and what for."""
 
     class Meta:
-        fields = ("name", "scope")
+        fields = ("name", "scope", "quota")
         help_texts = {
+            "quota": "Requests a minute; 0 is no limit, empty is the default (MATINEE_KEY_RATE). Takes effect in five seconds.",
             "name": "Who will use it.",
             "scope": "“write” may change the catalogue; “read” is needed only where reads are not public.",
         }
@@ -34,17 +38,26 @@ class KeyAdmin(WrittenAdmin):
 
     subject = "key"
     form = KeyForm
-    fields = ("name", "scope")
-    list_display = ("name", "prefix", "scope", "created_at", "last_used_at", "revoked_at")
+    fields = ("name", "scope", "quota")
+    list_display = ("name", "prefix", "scope", "quota", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke_selected",)
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
         """Return what a new key needs, or all that is known of an old one."""
-        return self.fields if obj is None else ("name", "prefix", "scope", "created_at", "last_used_at", "revoked_at")
+        if obj is None:
+            return self.fields
+        return ("name", "prefix", "scope", "quota", "created_at", "last_used_at", "revoked_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """Return all fields of an old key but its quota."""
+        return () if obj is None else tuple(name for name in self.get_fields(request, obj) if name != "quota")
 
     def write(self, request: HttpRequest, obj: Any, form: Any, formsets: Any) -> bool:
-        """Make the key."""
-        new = keys.create(form.cleaned_data["name"], form.cleaned_data["scope"], actor(request))
+        """Make the key, or change the quota of an old one."""
+        quota = form.cleaned_data["quota"]
+        if obj.pk:
+            return keys.set_quota(obj.prefix, quota, actor(request))
+        new = keys.create(form.cleaned_data["name"], form.cleaned_data["scope"], actor(request), quota)
         obj.pk, obj.prefix, request.META[_NEW_KEY] = new.id, new.prefix, new.text
         return True
 
@@ -65,8 +78,8 @@ class KeyAdmin(WrittenAdmin):
         return request.user.has_perm("catalogue.change_apikey")
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        """Return that a key is never changed."""
-        return False
+        """Return whether the user may change the quota of a key; that of a revoked one is of no use."""
+        return self.has_revoke_permission(request) and (obj is None or obj.revoked_at is None)
 
     def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         """Return that a key is never deleted: the log names it."""

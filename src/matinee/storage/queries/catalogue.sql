@@ -18,4 +18,4 @@ SELECT position FROM log_head WHERE id = 1
 
 -- name: api_key
 -- A key that is not revoked, by the digest of its text.
-SELECT id, name, prefix, scope FROM api_key WHERE digest = :digest AND revoked_at IS NULL
+SELECT id, name, prefix, scope, quota FROM api_key WHERE digest = :digest AND revoked_at IS NULL

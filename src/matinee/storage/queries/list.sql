@@ -57,3 +57,15 @@ d.runtime_key >= :runtime_min
 -- name: runtime_max
 -- Condition: at most this many minutes long, and the length is known.
 d.runtime_key >= 0 AND d.runtime_key <= :runtime_max
+
+-- name: bound_sizes
+-- How many movies pass the bounds on each key, counted up to a limit; and the newest id, which says how many movies there may be.
+SELECT (SELECT max(movie_id) FROM movie_document), {counts}
+
+-- name: bound_size
+-- One of these counts, along the index of its key.
+(SELECT count(*) FROM (SELECT 1 FROM movie_document d WHERE {where} LIMIT :most))
+
+-- name: few_by_bounds
+-- The few movies that pass the bounds on one key.
+SELECT d.movie_id FROM movie_document d WHERE {where}

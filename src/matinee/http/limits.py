@@ -1,0 +1,164 @@
+"""Limit the requests of each client address and each API key. Called by the front for every request that is no local hit.
+
+A request with a valid key counts on the key, all others on the client's address: a /64 network with IPv6, the address that a
+trusted proxy reports (client.py). Costs are weighted. Health is never limited. With Redis, all processes count together
+(limit_sharing.py); without, each process holds the limits alone.
+This module must never wait for Redis on a request's path, and must never let an error of a look-up fail a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from matinee import background
+from matinee.errors import MatineeError, TooManyRequests
+from matinee.http.client import client_address, client_group
+from matinee.http.limit_sharing import Sharing
+from matinee.http.metrics import RATE_LIMITED
+from matinee.http.rate_limit import Buckets, Policy
+from matinee.read.catalogue import key_digest
+from matinee.runtime import Runtime
+from matinee.storage.asking import Asking
+from matinee.storage.reader import KeyRow
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+KEY_REFRESH_S = 5.0  # how long a key's row is used before it is read again: a changed quota takes effect so soon
+_UNKNOWN_REFRESH_S = 1.0  # a key that was just made may not have reached the copy that was asked
+_MAX_KEYS, _MAX_KEY_CHARS = 2_000, 200
+_CLIENT_WINDOW_S, _KEY_WINDOW_S = 10, 60
+_UNLIMITED = frozenset(("/livez", "/readyz", "/metrics"))
+_READS = frozenset(("GET", "HEAD", "OPTIONS"))
+_READ_COST, _WRITE_COST = 1, 5
+_EXPENSIVE_COST, _REFUSED_KEY_COST = 10, 10  # on top
+_WITH_BODY = frozenset((b"content-length", b"transfer-encoding"))
+_DISCARD_BYTES = 2**20  # of a refused request's body; the connection can be used again only when the body has been read
+KEY_REFUSED = "matinee.key_refused"  # stands in a request's scope when its key was refused
+log = structlog.get_logger("matinee.http")
+
+
+class Limits:
+    """The limits of one process, as something that stands around the application."""
+
+    def __init__(self, runtime: Runtime, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runtime, self._config, self._clock = runtime, runtime.config, clock
+        self.buckets = Buckets()
+        self._client = _policy("client", self._config.client_rate_per_s, _CLIENT_WINDOW_S)
+        self._key = _policy("key", self._config.key_rate_per_s, _KEY_WINDOW_S)
+        self._keys: dict[str, tuple[KeyRow | None, float]] = {}  # by digest; each with when it is to be read again
+        self._sharing = Sharing(self.buckets, runtime.totals, clock)
+        self._background: set[asyncio.Task[None]] = set()
+        self._has_warned = False
+
+    def start(self) -> None:
+        """Begin to share with other processes; called on the event loop."""
+        if not self._sharing.is_null:
+            self._background.add(asyncio.create_task(background.keep_going("limits", self._sharing.run)))
+
+    async def close(self) -> None:
+        """End the sharing."""
+        await background.end(self._background)
+        await self._runtime.totals.close()
+
+    def around(self, app: AsgiApp) -> AsgiApp:
+        """Return the application with the limits around it."""
+        return partial(self._run, app)
+
+    async def _run(self, app: AsgiApp, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request within the limits. Raises: TooManyRequests."""
+        client = client_group(client_address(scope, self._config.trusted_proxies))
+        asking = scope["matinee.asking"] = Asking(client)
+        counted = None if scope["path"] in _UNLIMITED else await self._counted(scope, client)
+        if counted is None:
+            await app(scope, receive, send)
+            return
+        subject, policy = counted
+        if (error := self._take(scope, subject, policy)) is not None:
+            await _discard(scope, receive)
+            raise error
+        try:
+            await app(scope, receive, send)
+        finally:
+            more = asking.expensive * _EXPENSIVE_COST + (_REFUSED_KEY_COST if KEY_REFUSED in scope else 0)
+            if more:
+                self.buckets.charge(subject, more, policy, self._clock())
+                self._sharing.used(subject, policy, more)
+
+    def _take(self, scope: Any, subject: str, policy: Policy) -> TooManyRequests | None:
+        """Take a request's cost and add the headers; return the refusal when less is left."""
+        cost = _READ_COST if scope["method"] in _READS else _WRITE_COST
+        taken = self.buckets.take(subject, cost, policy, self._clock())
+        scope["matinee.headers"] += ((b"ratelimit-policy", policy.header), (b"ratelimit", taken.header(policy)))
+        if taken.is_allowed:
+            self._sharing.used(subject, policy, min(cost, policy.quota))
+            return None
+        RATE_LIMITED.labels(policy.name).inc()
+        self._warn_of_proxy(scope)
+        what, wait_s = "key" if policy.name == "key" else "address", taken.retry_after_s
+        used = f"This {what} has used its {policy.quota} requests of {policy.window_s} s"
+        return TooManyRequests(f"{used}; wait {wait_s} s, then send fewer.", retry_after_s=wait_s)
+
+    async def _counted(self, scope: Any, client: str) -> tuple[str, Policy] | None:
+        """Return what a request counts on, and its limit; None when nothing limits it."""
+        key = _bearer(scope)
+        row = await self._row(key, client) if key else None
+        if row is not None:
+            policy = self._key if row.quota is None else _policy("key", row.quota / _KEY_WINDOW_S, _KEY_WINDOW_S)
+            return None if policy is None else (f"key:{row.id}", policy)
+        # Without an address, as over a UNIX socket, all clients would share one bucket.
+        return None if self._client is None or not client else (client, self._client)
+
+    async def _row(self, key: str, client: str) -> KeyRow | None:
+        """Return the row of a valid key, read again now and then; None for one that is unknown or revoked."""
+        digest, now_s = key_digest(key), self._clock()
+        row, until_s = self._keys.get(digest, (None, 0.0))
+        if now_s < until_s:
+            return row
+        is_unknown = self._client is not None and client and digest not in self._keys
+        # To look an unknown key up costs a query, which a client without requests left does not get.
+        if is_unknown and not self.buckets.take(client, _READ_COST, self._client, now_s).is_allowed:  # type: ignore[arg-type]
+            return None
+        try:
+            row = await self._runtime.catalogue.key(digest)
+        except MatineeError:
+            return row  # nothing can be read: the row from before, or the address, will do
+        self._keys.pop(digest, None)
+        if len(self._keys) >= _MAX_KEYS:
+            del self._keys[next(iter(self._keys))]
+        self._keys[digest] = row, now_s + (_UNKNOWN_REFRESH_S if row is None else KEY_REFRESH_S)
+        return row
+
+    def _warn_of_proxy(self, scope: Any) -> None:
+        """Log once that a proxy may be in front whose clients cannot be told apart."""
+        if not self._has_warned and any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+            self._has_warned = True
+            peer = (scope.get("client") or ("",))[0]
+            log.warning(
+                "clients of a proxy may share one limit", peer=peer, remedy="set MATINEE_TRUSTED_PROXIES if it is yours"
+            )
+
+
+def _policy(name: str, per_s: float, window_s: int) -> Policy | None:
+    return Policy(name, max(1, round(per_s * window_s)), window_s) if per_s else None
+
+
+def _bearer(scope: Any) -> str | None:
+    """Return the key of an Authorization header, None when there is none, or one that is too long to be a key."""
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer " and len(value) <= _MAX_KEY_CHARS:
+            return str(value[7:].strip().decode("latin-1"))
+    return None
+
+
+async def _discard(scope: Any, receive: Any) -> None:
+    more = not _WITH_BODY.isdisjoint(name for name, _ in scope["headers"])
+    read_bytes = 0
+    while more and read_bytes <= _DISCARD_BYTES:
+        message = await receive()
+        read_bytes += len(message.get("body", b""))
+        more = message["type"] == "http.request" and message.get("more_body", False)
