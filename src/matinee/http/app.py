@@ -17,6 +17,7 @@ from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.front import AsgiApp, Front
 from matinee.http.public_reads import PublicReads
+from matinee.http.sign_in_slots import SignInSlots
 from matinee.http.warming import Warming
 from matinee.http.watchdog import Watchdog
 from matinee.storage.source import Source
@@ -56,7 +57,7 @@ def api(config: Config, source: Source | None = None) -> Litestar:
 def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
-    front = Front(application, application.state.reads, _django(), config, _methods(application))
+    front = Front(application, application.state.reads, _django(config), config, _methods(application))
     application.state.runtime.publishers.append(front.publish)
     return front
 
@@ -68,9 +69,9 @@ def _methods(application: Litestar) -> dict[str, str]:
     return {re.sub(r":\w+}", "}", path): problems.with_head(",".join(methods)) for path, methods in found.items()}
 
 
-def _django() -> AsgiApp:
+def _django(config: Config) -> AsgiApp:
     from django.core.handlers.asgi import ASGIHandler
 
     from matinee.http.static import StaticFiles
 
-    return StaticFiles(ASGIHandler())
+    return SignInSlots(StaticFiles(ASGIHandler()), config)
