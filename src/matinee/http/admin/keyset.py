@@ -133,7 +133,7 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         """Run an action on the rows that are ticked, never on all rows of all pages."""
         ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if len(ticked) > self.list_per_page or not all(map(_is_id, ticked)):
+        if len(ticked) > self.list_per_page or not all(map(is_id, ticked)):
             self.message_user(request, "These are no rows of one page of this list; tick them again.", messages.ERROR)
             return None
         if request.POST.get("select_across", "0") not in {"", "0"}:
@@ -150,6 +150,6 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return response
 
 
-def _is_id(text: str) -> bool:
+def is_id(text: str) -> bool:
     """Return whether a text is the id of a row: digits that fit into 64 bits."""
     return text.isascii() and text.isdigit() and len(text) <= _MAX_ID_CHARS

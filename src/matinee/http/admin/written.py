@@ -20,7 +20,7 @@ from django.urls import reverse
 from unfold.paginator import InfinitePaginator
 
 from matinee.errors import MatineeError, RequestError, Unavailable
-from matinee.http.admin.keyset import ListAdmin
+from matinee.http.admin.keyset import ListAdmin, is_id
 from matinee.http.admin.seen_form import SeenForm, log_address
 from matinee.http.admin.unavailable import as_unavailable, with_retry
 from matinee.storage import leader_link
@@ -29,6 +29,7 @@ from matinee.storage.models import Change
 # Where a request carries what one step of Django's admin has to tell a later one.
 _REFUSAL = "matinee.admin.refusal"
 _UNCHANGED = "matinee.admin.unchanged"
+_SHOWN_CHARS = 40  # of an id that does not exist: the message travels in a cookie
 
 
 def actor(request: HttpRequest) -> str:
@@ -174,8 +175,8 @@ class WrittenAdmin(ListAdmin):
         return HttpResponseRedirect(log_address(self.subject, unquote(object_id)))
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponseBase:
-        text = f"There is no {self.opts.verbose_name} {unquote(object_id)}."
-        if (number := unquote(object_id)).isdecimal() and _may_read_log(request):
+        text = f"There is no {self.opts.verbose_name} {unquote(object_id)[:_SHOWN_CHARS]}."
+        if is_id(number := unquote(object_id)) and _may_read_log(request):
             newest = Change.objects.filter(subject=self.subject, subject_id=number).order_by("-position").first()
             if newest is not None:
                 text = f"{text[:-1]} any more: {newest.actor}, {newest.kind} at {newest.at:%Y-%m-%d %H:%M:%S} UTC."
