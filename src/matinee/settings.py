@@ -66,15 +66,17 @@ INSTALLED_APPS = [
     "matinee.http.admin.apps.AdminPagesConfig",
 ]
 MIDDLEWARE = [
+    "matinee.http.admin.page_headers.PageHeaders",
     "matinee.http.admin.unavailable.SayUnavailable",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "matinee.http.admin.session_age.SessionAge",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "matinee.http.admin.one_time_password.ChangeOneTimePassword",
+    "matinee.http.admin.refusals.TellRefusal",
 ]
 TEMPLATES = [
     {
@@ -105,14 +107,21 @@ DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLIT
 WRITE_TIMEOUT_S = _config.write_timeout_ms / 1000
 BEHIND_PGBOUNCER = _config.pgbouncer
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "matinee.http.admin.password_rules.HardToGuess"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "matinee.http.admin.password_rules.Different"},
 ]
 STATIC_URL = "/static/"
 LOGIN_REDIRECT_URL = "/admin/"
 SESSION_COOKIE_NAME = "matinee_session"
 CSRF_COOKIE_NAME = "matinee_csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.production
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # Strict would ask those who follow a link in a mail to sign in again
+SESSION_COOKIE_AGE = 7 * 24 * 3600  # a week: http/admin/session_age.py ends a session then, however much it is used
+SESSION_IDLE_S = 12 * 3600  # over night: the same day's work needs no second sign-in
+CSRF_FAILURE_VIEW = "matinee.http.admin.refusals.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _config.production else None
 SECURE_REFERRER_POLICY = "same-origin"
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000  # a movie of 1,000 credits is a form of 7,000 fields

@@ -36,6 +36,13 @@ def faults_of(page: Page) -> list[str]:
     return faults
 
 
+def violations_of(page: Page) -> list[str]:
+    """Return a list that fills with what the browser refuses because of the Content-Security-Policy."""
+    refused: list[str] = []
+    page.on("console", lambda line: refused.append(line.text) if "Content Security Policy" in line.text else None)
+    return refused
+
+
 def choose_person(page: Page, row: int, typed: str, option: str) -> None:
     page.locator(f"#credit_set-data tbody:nth-of-type({row}) .select2-selection").click()
     page.locator(".select2-search__field").last.fill(typed)
@@ -104,3 +111,46 @@ def test_the_list_goes_on_behind_its_last_row(signed_in: Page, server: Server) -
     expect(page).to_have_url(f"{server.url}/admin/catalogue/movie/?q=a")
     expect(page.get_by_role("link", name="Alien", exact=True)).to_be_visible()
     assert faults == []
+
+
+PAGES = ["", "catalogue/movie/", "catalogue/movie/?q=blade", "catalogue/movie/3/change/", "catalogue/movie/add/",
+         "catalogue/movie/3/delete/", "catalogue/person/", "catalogue/genre/add/", "catalogue/apikey/add/",
+         "catalogue/change/1/change/", "auth/user/", "auth/user/add/", "auth/user/1/change/", "auth/user/1/password/",
+         "auth/group/add/", "password_change/"]  # fmt: skip
+
+
+def test_no_page_needs_what_its_content_security_policy_forbids(signed_in: Page, server: Server) -> None:
+    page, refused, faults = signed_in, violations_of(signed_in), faults_of(signed_in)
+    for path in PAGES:
+        page.goto(f"{server.url}/admin/{path}")
+        expect(page.locator("body")).to_have_attribute("x-data", re.compile("sidebarDesktopOpen"))
+    page.goto(f"{server.url}/admin/catalogue/movie/")
+    page.locator("[name=_selected_action]").nth(0).check()
+    page.locator("[name=_selected_action]").nth(1).check()
+    page.locator("[name=action]").select_option("merge_selected")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("button", name="Yes, merge them")).to_be_visible()
+
+    assert (refused, faults) == ([], [])
+
+
+def test_the_policy_stops_a_script_in_the_page(signed_in: Page, server: Server) -> None:
+    page, refused = signed_in, violations_of(signed_in)
+    page.goto(f"{server.url}/admin/")
+    script = "const s = document.createElement('script'); s.textContent = 'window.planted = 1'; document.body.append(s)"
+    page.evaluate(script)
+
+    assert page.evaluate("window.planted") is None
+    assert len(refused) == 1
+
+
+def test_the_sign_in_page_and_a_refused_form_keep_to_the_policy(page: Page, server: Server) -> None:
+    refused = violations_of(page)
+    page.goto(f"{server.url}/admin/login/")
+    page.context.clear_cookies()
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+
+    expect(page.get_by_role("heading")).to_have_text("This form was refused")
+    assert refused == []

@@ -142,7 +142,7 @@ class _FormReader(HTMLParser):
             return
         elif tag == "input" and name and "__prefix__" not in name:
             if given.get("type") not in {"checkbox", "radio", "submit"} or "checked" in given:
-                self.values.setdefault(name, []).append(given.get("value") or "")
+                self.values.setdefault(name, []).append(given.get("value") or ("on" if "checked" in given else ""))
         elif tag == "select":
             self._select = name if name and "__prefix__" not in name else None
         elif tag == "option" and self._select and "selected" in given:

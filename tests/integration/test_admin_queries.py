@@ -124,14 +124,14 @@ SAVES = {
     "a genre is added": Save(f"{GENRES}add/", "genre_form", {"name": "New"}, 12),
     "a genre is renamed in all movies": Save(f"{GENRES}2/change/", "genre_form", {"name": "New"}, 31),
     "a genre is deleted": confirmed(f"{GENRES}1/delete/", 15),
-    "a key is made": Save(f"{KEYS}add/", "apikey_form", {"name": "New", "scope": "read"}, 11),
+    "a key is made": Save(f"{KEYS}add/", "apikey_form", {"name": "New", "scope": "read"}, 11, status=200),
     "one key is revoked": ticked(KEYS, "revoke_selected", "1", 12),
     "three keys are revoked": ticked(KEYS, "revoke_selected", "1 2 3", 12 + 2 * 7),
     "a user is added": Save(f"{USERS}add/", "user_form", {"username": "bob", **TWICE}, 11),
-    "a user is changed": Save(f"{USERS}2/change/", "user_form", {"first_name": "New"}, 14),
-    "a user's password is changed": Save(f"{USERS}2/password/", "user_form", TWICE, 15),
+    "a user is changed": Save(f"{USERS}2/change/", "user_form", {"first_name": "New"}, 15),
+    "a user's password is changed": Save(f"{USERS}2/password/", "user_form", TWICE, 16),
     "a user is deleted": confirmed(f"{USERS}2/delete/", 16),
-    "three users are deleted": ticked(USERS, "delete_selected", "2 3 4", 23),
+    "three users are deleted": ticked(USERS, "delete_selected", "2 3 4", 20),
     "a group is added": Save(f"{GROUPS}add/", "group_form", {"name": "New"}, 9),
     "a group is changed": Save(f"{GROUPS}1/change/", "group_form", {"name": "New"}, 11),
     "a group is deleted": confirmed(f"{GROUPS}1/delete/", 12),
@@ -192,7 +192,7 @@ def test_a_save_takes_its_number_of_queries_however_many_rows_there_are(ann: Adm
 
 def test_signing_in_and_out_and_choosing_a_password_take_their_number_of_queries(ann: Admin) -> None:
     User.objects.create_superuser("bob", password=PASSWORD)
-    typed = {"old_password": [PASSWORD], "new_password1": ["another one"], "new_password2": ["another one"]}
+    typed = {"old_password": [PASSWORD], "new_password1": ["quite another one"], "new_password2": ["quite another one"]}
     ann.post(LOGOUT, {})
 
     pages = [
@@ -202,7 +202,7 @@ def test_signing_in_and_out_and_choosing_a_password_take_their_number_of_queries
         ann.post(LOGOUT, {}),
     ]
 
-    assert [(page.status, len(page.queries)) for page in pages] == [(200, 0), (302, 9), (302, 12), (200, 4)]
+    assert [(page.status, len(page.queries)) for page in pages] == [(200, 0), (302, 24), (302, 13), (200, 4)]
 
 
 @pytest.mark.parametrize(

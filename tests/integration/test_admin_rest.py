@@ -185,7 +185,12 @@ def test_a_new_admin_may_sign_out_without_changing_the_password(catalogue_home: 
 
 
 def test_admins_manage_each_other(ann: Admin) -> None:
-    typed = {"username": "bob", "password1": "a password of bob", "password2": "a password of bob", "usable_password": "true"}
+    typed = {
+        "username": "bob",
+        "password1": "the owl sings at noon",
+        "password2": "the owl sings at noon",
+        "usable_password": "true",
+    }
 
     added = ann.change("/admin/auth/user/add/", "user_form", **typed)
     renamed = ann.change(f"/admin/auth/user/{User.objects.get(username='bob').pk}/change/", "user_form", first_name="Bob")

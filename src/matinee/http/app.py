@@ -22,6 +22,7 @@ from matinee.http.limits import Limits
 from matinee.http.log_metrics import LogMetrics
 from matinee.http.ops_listener import OpsListener, inherited
 from matinee.http.public_reads import PublicReads
+from matinee.http.sign_in_slots import SignInSlots
 from matinee.http.warming import Warming
 from matinee.http.watchdog import Watchdog
 from matinee.storage.source import Source
@@ -82,7 +83,7 @@ def build(config: Config, source: Source | None = None) -> Front:
     """Return the whole service as one ASGI application, over the settings' source of reads or another one."""
     application = api(config, source)
     state = application.state
-    front = Front(application, state.reads, _django(), config, _methods(application), state.limits)
+    front = Front(application, state.reads, _django(config), config, _methods(application), state.limits)
     state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
     return front
 
@@ -106,9 +107,9 @@ def _methods(application: Litestar) -> dict[str, str]:
     return {re.sub(r":\w+}", "}", path): problems.with_head(",".join(methods)) for path, methods in found.items()}
 
 
-def _django() -> AsgiApp:
+def _django(config: Config) -> AsgiApp:
     from django.core.handlers.asgi import ASGIHandler
 
     from matinee.http.static import StaticFiles
 
-    return StaticFiles(ASGIHandler())
+    return SignInSlots(StaticFiles(ASGIHandler()), config)

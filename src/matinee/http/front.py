@@ -32,6 +32,7 @@ from matinee.http.places import Places
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.public_reads import Hit, PublicReads
 from matinee.http.reads import route_of
+from matinee.http.sign_in_slots import hashes_a_password
 from matinee.http.under_way import UnderWay
 from matinee.logs import AccessLog
 
@@ -208,7 +209,8 @@ class _Exchange:
         self._front, self._scope, self._receive, self._send = front, scope, receive, send
         self._began_s = began_s
         self._method = scope["method"]
-        self.is_admin = scope["path"].startswith("/admin")
+        # Sign-ins have slots of their own (sign_in_slots.py): a flood of them must not fill the admin's share of the places.
+        self.is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(_DJANGO)
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0

@@ -296,3 +296,26 @@ class OneTimePassword(models.Model):
 
     class Meta:
         db_table = "one_time_password"
+
+
+class SignInAttempt(models.Model):
+    """How often sign-ins to one account, from one address, or both together, failed, and until when more are refused.
+
+    One row for each (account, address), each account and each address that was tried. At most 10,000 rows without a
+    success, and none older than 30 days (write/sign_ins.py). All servers share them, so they are on the leader.
+    """
+
+    KINDS = (("pair", "account and address"), ("account", "account"), ("address", "address"))
+
+    id = models.BigAutoField(primary_key=True)
+    key = models.CharField(max_length=64, unique=True)  # SHA-256 of kind, account and address: bounded, whatever was typed
+    kind = models.CharField(max_length=8, choices=KINDS)
+    account = models.CharField(max_length=150)
+    address = models.CharField(max_length=64)
+    failures = models.IntegerField(default=0)
+    last_at = models.DateTimeField(db_index=True)
+    blocked_until = models.DateTimeField(null=True, db_index=True)
+    succeeded_at = models.DateTimeField(null=True)  # kind "pair": this account has signed in from this address
+
+    class Meta:
+        db_table = "sign_in_attempt"

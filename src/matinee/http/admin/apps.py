@@ -8,3 +8,9 @@ class AdminPagesConfig(AppConfig):
 
     name = "matinee.http.admin"
     label = "admin_pages"
+
+    def ready(self) -> None:
+        """Connect what runs at each sign-in."""
+        from matinee.http.admin import session_age
+
+        session_age.connect()

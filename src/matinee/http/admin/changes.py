@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Max, QuerySet
 from django.db.models.functions import Lower
 from django.http import Http404, HttpRequest, HttpResponseRedirect
@@ -173,6 +174,8 @@ class ChangeAdmin(ListAdmin):
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponseBase:
         """Show all changes of the same thing."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         change = self.get_object(request, unquote(object_id))
         if change is None:
             raise Http404

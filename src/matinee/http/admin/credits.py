@@ -5,6 +5,7 @@ Called by movies.py. Invariant: drawing or checking the rows takes one query, ho
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,7 @@ from matinee.storage.rows import CREDIT_LISTS
 
 NEW = "+"  # begins the value of a person who is added by name
 MAX_ROWS = 1_400  # what a document may hold: 200 directors, 200 writers, 1,000 in the cast
+_ROW = re.compile(r"-(\d{1,5})-")  # behind the prefix, in the name of a field
 _LIST_OF_ROLE = {role: name for name, role in CREDIT_LISTS.items()}
 
 
@@ -101,6 +103,17 @@ class CreditRows(BaseInlineFormSet):  # type: ignore[type-arg]
         super().__init__(*args, **{**kwargs, "queryset": Credit.objects.none()})
         self._document = document_of(self.instance)
         self.initial = row_values(self._document) if self._document else []
+
+    def total_form_count(self) -> int:
+        """Return how many rows there are. A request cannot state more than it has fields of: a row takes 10 ms to draw."""
+        count: int = super().total_form_count()
+        return min(count, self._named) if self.is_bound else count
+
+    @cached_property
+    def _named(self) -> int:
+        prefix = str(self.prefix)
+        found = (_ROW.match(name, len(prefix)) for name in self.data if name.startswith(prefix))
+        return len({row[1] for row in found if row})
 
     def initial_form_count(self) -> int:
         """Return how many rows there were when the form was made; what a request says of it is not believed beyond its rows."""

@@ -1,17 +1,19 @@
 """The pages of API keys: made, shown once, given a quota, revoked. Nothing else of a key is changed, and none is deleted.
 
-Every write goes to write.keys.
+A new key must appear in the answer to the request that made it and nowhere else: no message (those travel in a cookie), no
+session, no URL, no log. A user may make a key that writes only if they may write movies themselves. Writes go to write.keys.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.html import format_html
+from django.template.response import TemplateResponse
 
 from matinee.http.admin.seen_form import SeenForm
 from matinee.http.admin.written import WrittenAdmin, actor
@@ -19,6 +21,8 @@ from matinee.storage.models import ApiKey
 from matinee.write import keys
 
 _NEW_KEY = "matinee.admin.new_key"
+# What a key of scope write may do.
+_WRITES = ("catalogue.add_movie", "catalogue.change_movie", "catalogue.delete_movie")
 
 
 class KeyForm(SeenForm):
@@ -31,6 +35,15 @@ class KeyForm(SeenForm):
             "name": "Who will use it.",
             "scope": "“write” may change the catalogue; “read” is needed only where reads are not public.",
         }
+
+    may_write = False  # set by KeyAdmin.get_form
+
+    def clean_scope(self) -> str:
+        """Refuse a key that may do more than the user who makes it."""
+        scope: str = self.cleaned_data["scope"]
+        if scope != "read" and not self.may_write:
+            raise ValidationError("You may not add, change and delete movies yourself, so you may not make a key that does.")
+        return scope
 
 
 class KeyAdmin(WrittenAdmin):
@@ -61,12 +74,16 @@ class KeyAdmin(WrittenAdmin):
         obj.pk, obj.prefix, request.META[_NEW_KEY] = new.id, new.prefix, new.text
         return True
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form's class, which knows whether the user may write movies."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"may_write": request.user.has_perms(_WRITES)})
+
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponseBase:
-        """Show the key, this once."""
-        text = "The key of “{}”, which is not kept and not shown again; copy it now: {}"
-        self.message_user(request, format_html(text, obj.name, request.META[_NEW_KEY]), messages.SUCCESS)
-        response: HttpResponseBase = self.response_post_save_add(request, obj)
-        return response
+        """Show the key in this answer, and only here: no redirect, which would have to keep it somewhere."""
+        own = {"title": "New API key", "key_name": obj.name, "key_text": request.META.pop(_NEW_KEY), "opts": self.opts}
+        context = self.admin_site.each_context(request) | own
+        return TemplateResponse(request, "matinee_admin/new_key.html", context, headers={"Cache-Control": "no-store"})
 
     @admin.action(permissions=["revoke"], description="Revoke selected API keys")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

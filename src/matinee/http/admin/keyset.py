@@ -11,7 +11,10 @@ from typing import Any, Protocol
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db import DataError
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -20,6 +23,7 @@ from unfold.views import ChangeList
 
 AFTER = "after"
 PAGE_ROWS = 50
+_MAX_ID_CHARS = 18
 
 
 class Order(Protocol):
@@ -99,7 +103,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
         """Set what the templates read; `result_count` is that of this page alone."""
         try:
             self.result_list, next_key = self.page()
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, DataError) as error:
             raise IncorrectLookupParameters(error) from error
         self.first_page_url = self.get_query_string() if self.after else None
         self.next_page_url = None if next_key is None else self.get_query_string({AFTER: next_key})
@@ -128,8 +132,24 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         """Run an action on the rows that are ticked, never on all rows of all pages."""
+        ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if len(ticked) > self.list_per_page or not all(map(is_id, ticked)):
+            self.message_user(request, "These are no rows of one page of this list; tick them again.", messages.ERROR)
+            return None
         if request.POST.get("select_across", "0") not in {"", "0"}:
             self.message_user(request, "Tick the rows that you mean; an action runs on one page at most.", messages.ERROR)
             return None
         response: HttpResponseBase | None = super().response_action(request, queryset)
         return response
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponseBase:
+        """Show the history of a thing. Raises: PermissionDenied, before anything says whether the thing exists."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        response: HttpResponseBase = super().history_view(request, object_id, extra_context)
+        return response
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is the id of a row: digits that fit into 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_ID_CHARS

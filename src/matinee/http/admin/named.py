@@ -20,6 +20,7 @@ from matinee.http.admin.written import WrittenAdmin
 
 _LAST_LETTER = "\U0010ffff"
 _MAX_ID_CHARS = 18  # more digits are no 64-bit number
+_MAX_TERM_CHARS = 300  # the longest name
 
 
 def beginning_with(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
@@ -30,6 +31,10 @@ def beginning_with(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
     if not words:
         return rows.none() if text.strip() else rows
     return rows.filter(name_fold__gte=words, name_fold__lt=words + _LAST_LETTER)
+
+
+def _may_edit_movies(request: HttpRequest) -> bool:
+    return any(request.user.has_perm(f"catalogue.{verb}_movie") for verb in ("add", "change"))
 
 
 class NameForm(SeenForm):
@@ -63,9 +68,9 @@ class NamedAdmin(WrittenAdmin):
 
     def options_view(self, request: HttpRequest) -> JsonResponse:
         """Answer what a select box offers for what has been typed so far."""
-        if not (self.has_view_permission(request) or request.user.has_perm("catalogue.change_movie")):
+        if not (self.has_view_permission(request) or _may_edit_movies(request)):
             raise PermissionDenied
-        term = request.GET.get("term", "").strip()
+        term = request.GET.get("term", "").replace("\0", "").strip()[:_MAX_TERM_CHARS]
         rows = ByName().after(beginning_with(self.get_queryset(request), term), "")
         return options.answer(self.options(term, list(rows[: options.SHOWN])))
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import Group, User
-from django.http import HttpRequest
+from django.contrib.auth.views import PasswordChangeView
+from django.core.paginator import InvalidPage
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
 
@@ -14,6 +17,7 @@ from matinee.http.admin.genres import GenreAdmin
 from matinee.http.admin.keys import KeyAdmin
 from matinee.http.admin.movies import MovieAdmin
 from matinee.http.admin.people import PersonAdmin
+from matinee.http.admin.sign_in import OwnPasswordForm, SignInForm
 from matinee.http.admin.users import GroupAdmin, UserAdmin
 from matinee.storage.models import ApiKey, Change, Genre, Movie, Person
 
@@ -28,6 +32,32 @@ _ORDER = [model for _, items in _MENU for _, _, model in items]
 
 class MatineeSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
     """Unfold's site with the apps and models of its first page in the order of the menu."""
+
+    login_form = SignInForm
+
+    def get_urls(self) -> list[Any]:
+        """Return the addresses without `r/TYPE/ID/`, which no page links to: it says whether an object exists to anybody."""
+        return [url for url in super().get_urls() if getattr(url, "name", None) != "view_on_site"]
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """Answer the menu's search box. Raises: Http404 for a page that there is not."""
+        try:
+            found: HttpResponseBase = super().search(request, extra_context)
+        except (InvalidPage, ValueError) as error:
+            raise Http404 from error
+        return found
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """Answer the page where users change their own password."""
+        context = {**self.each_context(request), **(extra_context or {})}
+        view = PasswordChangeView.as_view(
+            form_class=OwnPasswordForm,
+            success_url=reverse("admin:password_change_done"),
+            extra_context=context,
+            template_name=self.password_change_template or "registration/password_change_form.html",
+        )
+        request.current_app = self.name  # Django's templates read it
+        return view(request)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         """Return the apps with their models, the catalogue first."""

@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as confirm_deletion
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
@@ -19,7 +20,7 @@ from django.urls import reverse
 from unfold.paginator import InfinitePaginator
 
 from matinee.errors import MatineeError, RequestError, Unavailable
-from matinee.http.admin.keyset import ListAdmin
+from matinee.http.admin.keyset import ListAdmin, is_id
 from matinee.http.admin.seen_form import SeenForm, log_address
 from matinee.http.admin.unavailable import as_unavailable, with_retry
 from matinee.storage import leader_link
@@ -28,11 +29,16 @@ from matinee.storage.models import Change
 # Where a request carries what one step of Django's admin has to tell a later one.
 _REFUSAL = "matinee.admin.refusal"
 _UNCHANGED = "matinee.admin.unchanged"
+_SHOWN_CHARS = 40  # of an id that does not exist: the message travels in a cookie
 
 
 def actor(request: HttpRequest) -> str:
     """Return who acts, as the log of changes names them."""
     return f"admin:{request.user.get_username()}"
+
+
+def _may_read_log(request: HttpRequest) -> bool:
+    return bool(request.user.has_perm("catalogue.view_change"))
 
 
 class WrittenAdmin(ListAdmin):
@@ -163,12 +169,14 @@ class WrittenAdmin(ListAdmin):
         return []
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponseBase:
-        """Show the thing's rows in the log of changes."""
+        """Show the thing's rows in the log of changes. Raises: PermissionDenied for whoever may not see both."""
+        if not (self.has_view_or_change_permission(request) and _may_read_log(request)):
+            raise PermissionDenied
         return HttpResponseRedirect(log_address(self.subject, unquote(object_id)))
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponseBase:
-        text = f"There is no {self.opts.verbose_name} {unquote(object_id)}."
-        if (number := unquote(object_id)).isdecimal():
+        text = f"There is no {self.opts.verbose_name} {unquote(object_id)[:_SHOWN_CHARS]}."
+        if is_id(number := unquote(object_id)) and _may_read_log(request):
             newest = Change.objects.filter(subject=self.subject, subject_id=number).order_by("-position").first()
             if newest is not None:
                 text = f"{text[:-1]} any more: {newest.actor}, {newest.kind} at {newest.at:%Y-%m-%d %H:%M:%S} UTC."

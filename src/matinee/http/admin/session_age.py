@@ -1,0 +1,47 @@
+"""End a session that was not used for a while, or that is old, however much it is used. A middleware, named in settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.signals import user_logged_in
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+_BEGAN, _USED = "matinee.began_s", "matinee.used_s"  # seconds since 1970, whole
+_NOTED_EVERY_S = 600  # a session is written at most so often because it is used
+
+
+class SessionAge:
+    """Sign a user out whose session is too old."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer the request, as an anonymous one when the session has ended."""
+        if request.user.is_authenticated:
+            _look_at(request, int(time.time()))
+        return self._get_response(request)
+
+
+def _look_at(request: HttpRequest, now_s: int) -> None:
+    session = request.session
+    began_s, used_s = session.get(_BEGAN, 0), session.get(_USED, 0)
+    if now_s - began_s > settings.SESSION_COOKIE_AGE or now_s - used_s > settings.SESSION_IDLE_S:
+        logout(request)
+    elif now_s - used_s > _NOTED_EVERY_S:
+        session[_USED] = now_s
+
+
+def connect() -> None:
+    """Note the time of each sign-in in its session; called by apps.py."""
+    user_logged_in.connect(_begin)
+
+
+def _begin(request: HttpRequest, **_: Any) -> None:
+    request.session[_BEGAN] = request.session[_USED] = int(time.time())
