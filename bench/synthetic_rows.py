@@ -14,8 +14,8 @@ from typing import Any, Self
 from django.db import connection
 
 from matinee.domain.movie import CONTENT_FIELDS, CastMember, CastRef, MovieContent, MovieDocument, Person, PersonRef
-from matinee.domain.ranking import search_rank
-from matinee.domain.text import fold
+from matinee.domain.ranking import search_rank, title_key
+from matinee.domain.text import fold, identity
 from matinee.storage import documents, models, rows
 from matinee.storage.bulk import add_to_facet_counts, insert_rows
 from matinee.storage.writer import Leader
@@ -38,7 +38,7 @@ class Resolver:
         self.movies += 1
         for kind, names in rows.facets_of(content):
             for name in names:
-                self.facets.setdefault((kind, rows.facet_fold(name)), len(self.facets) + 1)
+                self.facets.setdefault((kind, identity(name)), len(self.facets) + 1)
         plain: dict[str, Any] = {name: getattr(content, name) for name in CONTENT_FIELDS if name not in rows.CREDIT_LISTS}
         people: dict[str, Any] = {name: [self._person(ref) for ref in getattr(content, name)] for name in rows.CREDIT_LISTS}
         return MovieDocument(id=self.movies, version=1, position=self.movies, updated_at=_MADE_AT, **plain, **people)
@@ -95,20 +95,15 @@ class BulkWriter:
     def _add_facets(self, contents: Sequence[MovieContent], known: int) -> None:
         new = dict(list(self._resolver.facets.items())[known:])
         named = {
-            (kind, rows.facet_fold(name)): name
-            for content in contents
-            for kind, names in rows.facets_of(content)
-            for name in names
+            (kind, identity(name)): name for content in contents for kind, names in rows.facets_of(content) for name in names
         }
         models.Facet.objects.bulk_create(
-            models.Facet(id=facet_id, kind=kind, name=named[kind, name_fold], name_fold=name_fold)
-            for (kind, name_fold), facet_id in new.items()
+            models.Facet(id=facet_id, kind=kind, name=named[kind, key], name_fold=title_key(named[kind, key]))
+            for (kind, key), facet_id in new.items()
         )
 
     def _count_facets(self, fresh: Sequence[MovieDocument]) -> None:
-        counts = Counter(
-            (kind, rows.facet_fold(name)) for document in fresh for kind, names in rows.facets_of(document) for name in names
-        )
+        counts = Counter((kind, name) for document in fresh for kind, names in rows.facets_of(document) for name in names)
         add_to_facet_counts([(step, *key) for key, step in counts.items()])
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:

@@ -16,7 +16,14 @@ from matinee import runtime
 from matinee.config import Config
 from matinee.domain.cursor import CursorSigner
 from matinee.domain.query import parse_list, parse_search
-from matinee.storage.page_sql import Statement, list_statement, people_statement, search_statement, titles_statement
+from matinee.storage.page_sql import (
+    FacetDirectory,
+    Statement,
+    list_statement,
+    people_statement,
+    search_statement,
+    titles_statement,
+)
 from matinee.storage.sql import named_queries
 
 _LONGEST_S = 10.0  # what takes a second needs no hundred repetitions to be seen
@@ -57,10 +64,7 @@ class Asker:
         self._catalogue = runtime.build(config).catalogue
         self._signer = CursorSigner(config.secret_key or "unsigned")
         self._path = config.database_path
-        self._directory = {
-            (kind, name): (facet_id, movies)
-            for kind, name, facet_id, movies in self.reader().execute(named_queries()["facets"])
-        }
+        self._directory = FacetDirectory.of(self.reader().execute(named_queries()["facets"]))
 
     def reader(self) -> sqlite3.Connection:
         """Return a connection that cannot write."""

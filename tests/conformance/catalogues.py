@@ -24,6 +24,7 @@ from tests.movies import record
 TITLES = (
     "The Star", "Star", "Star Wars", "A Star Is Born", "The Star Witness", "Star-Crossed", "Starcrossed", "Wall·E", "Wall-E",
     "Rock & Rule", "Rock and Rule", "Amélie", "Amelie", "Don't Look Now", "Dont Look", "Näkymätön Star", "2001", "!!!",
+    "star", "Stár", "8½", "$", "ハハ", "パパ", "スター・ウォーズ", "星に願いを", "शोले", "기생충",
 )  # fmt: skip
 # Two of them fold alike and are two people; one folds to nothing; one is a title's word.
 NAMES = (
@@ -36,9 +37,10 @@ NAMES = (
     "Wall Jo",
     "***",
     "Bo Lee",
+    "宮崎駿",
     "Rock Rule",
 )
-GENRES = ("Drama", "Sci-Fi", "Film Noir", "Comédie", "War", "?!")
+GENRES = ("Drama", "Sci-Fi", "Sci Fi", "Film Noir", "Comédie", "War", "Wár", "?!")
 LANGUAGES = ("English", "Français", "Old English")
 COUNTRIES = ("France", "Côte d'Ivoire")
 YEARS = (None, 1977, 1978, 1979, 1980, 1982)

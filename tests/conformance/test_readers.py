@@ -19,7 +19,7 @@ from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.popularity import WINDOWS, Window
 from matinee.domain.query import SORTS, FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
 from matinee.domain.representation import Tombstone
-from matinee.domain.text import fold
+from matinee.domain.text import fold, identity
 from matinee.storage import page_sql
 from matinee.storage.reader import CardRows, Reader
 from tests.conformance.catalogues import COUNTRIES, GENRES, LANGUAGES, NAMES, OPENED, TITLES, Pair, engine_reader, in_memory
@@ -73,7 +73,7 @@ def asking(pair: Pair, method: str) -> Any:
 
 
 def facet(kind: str, *names: str) -> FacetFilter:
-    return FacetFilter(kind, tuple(map(fold, names)))
+    return FacetFilter(kind, tuple(map(identity, names)))
 
 
 def test_movies_are_the_same_by_every_id(pair: Pair) -> None:
@@ -227,9 +227,13 @@ def texts(*choices: str) -> st.SearchStrategy[str]:
     return st.sampled_from([fold(choice) for choice in (*choices, "nothing")])
 
 
+def names_of(*choices: str) -> st.SearchStrategy[str]:
+    return st.sampled_from([form(choice) for choice in (*choices, "nothing") for form in (identity, fold)])
+
+
 facets = st.one_of(
     *(
-        st.builds(FacetFilter, st.just(kind), st.lists(texts(*names), min_size=1, max_size=3, unique=True).map(tuple))
+        st.builds(FacetFilter, st.just(kind), st.lists(names_of(*names), min_size=1, max_size=3, unique=True).map(tuple))
         for kind, names in (("genre", (*GENRES, "Tragédie")), ("language", LANGUAGES), ("country", COUNTRIES))
     )
 )
@@ -326,13 +330,13 @@ def test_people_are_suggested_of_the_fifty_most_popular_movies_that_match(catalo
 
 @pytest.mark.parametrize("year", [None, 1979])
 def test_a_search_goes_on_in_every_tier(pair: Pair, year: int | None) -> None:
-    query = SearchQuery("star", year=year, limit=3)
+    query = SearchQuery("star", year=year, limit=1)
 
     ids, cuts = walk(asking(pair, "search"), query)
 
-    tiers = [0, 1, 2] if year is None else [0, 1, 2, 3, 4, 5]
+    tiers = [0, 1, 2, 3] if year is None else list(range(8))
     assert sorted({tier for tier, _ in cuts}) == tiers
-    assert [ids_of(same(pair, "search", query, cut))[0] for cut in cuts] == ids[3::3]
+    assert [ids_of(same(pair, "search", query, cut))[0] for cut in cuts] == ids[1:]
 
 
 def test_a_search_of_a_year_keeps_the_years_beside_it_below_each_tier(pair: Pair) -> None:
@@ -343,7 +347,7 @@ def test_a_search_of_a_year_keeps_the_years_beside_it_below_each_tier(pair: Pair
     assert years.index(1979) == 0
 
 
-@pytest.mark.parametrize("q", ["!!!", "-", "'", " ", "\x00", "᳀"])
+@pytest.mark.parametrize("q", ["-", "'", " ", "\x00", "᳀"])
 def test_a_search_without_words_is_empty(pair: Pair, q: str) -> None:
     assert same(pair, "search", SearchQuery(q), None) == CardRows([], None)
     assert same(pair, "suggest", q, 10) == ([], [])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from matinee.domain.ids import MAX_ID
-from matinee.domain.movie import MAX_PERSON_ID, MAX_POSITION
+from matinee.domain.movie import MAX_ADOPTED_ID, MAX_PERSON_ID, MAX_POSITION
 from matinee.importers import fynd, importing, ndjson
-from matinee.storage.models import LogHead, Movie, Person
+from matinee.storage.models import LogHead, Movie, MovieDocument, Person
 from matinee.write import movies, names
 from tests.client import Client
 from tests.cluster.catalogue_file import contradictions
@@ -115,10 +115,18 @@ def test_a_person_whose_id_another_one_has_here_is_found_by_name(catalogue_home:
         ({"version": 0}, "at `$.version`"),
         ({"version": 10**30}, "at `$.version`"),
         ({"position": -1}, "at `$.position`"),
-        ({"position": MAX_POSITION + 1}, "at `$.position`"),
+        ({"position": 2**53}, "at `$.position`"),
+        ({"position": 2**63}, "at `$.position`"),
+        ({"updated_at": "9999-12-31T23:59:59.999999Z"}, "/updated_at: must be in the years 1970 to 2200"),
+        ({"updated_at": "1969-12-31T23:59:59Z"}, "/updated_at: must be in the years 1970 to 2200"),
+        ({"updated_at": "2201-01-01T01:00:00+01:00"}, "/updated_at: must be in the years 1970 to 2200"),
+        ({"updated_at": "2016-12-31T23:59:60Z"}, "at `$.updated_at`"),
+        ({"released": "10000-01-01"}, "at `$.released`"),
+        ({"popularity": 1e308}, "/popularity: "),
+        ({"title": "\u3164"}, "/title: must show something"),
         ({"updated_at": "2024-05-17T10:00:00"}, "timezone component - at `$.updated_at`"),
         ({"updated_at": "yesterday"}, "at `$.updated_at`"),
-        ({"updated_at": "0001-01-01T00:00:00+05:00"}, "date value out of range"),
+        ({"updated_at": "0001-01-01T00:00:00+05:00"}, "/updated_at: must be in the years 1970 to 2200"),
         ({"directors": [{"id": 2**53, "name": "Ann"}]}, "/directors/0/id: "),
         ({"directors": [{"id": None, "name": None}]}, "at `$.directors[0].id`"),
         ({"year": "1979"}, "at `$.year`"),
@@ -135,11 +143,38 @@ def test_a_document_that_no_catalogue_can_have_written_is_rejected_with_the_plac
     assert contradictions(catalogue_home) == []
 
 
-def test_the_last_id_can_be_taken_over_and_then_the_catalogue_says_that_it_is_full(catalogue_home: Path) -> None:
-    report = run(catalogue_home, document(MAX_ID, "Last"), b'{"title":"One too many"}')
+@pytest.mark.parametrize("own_id", [MAX_ID, MAX_ADOPTED_ID + 1])
+def test_an_id_that_leaves_no_room_for_others_is_not_taken_over(catalogue_home: Path, own_id: int) -> None:
+    report = run(
+        catalogue_home, document(own_id, "Last", directors=[{"id": MAX_PERSON_ID, "name": "Ann"}]), b'{"title":"Next"}'
+    )
+    again = run(catalogue_home, document(own_id, "Last", directors=[{"id": MAX_PERSON_ID, "name": "Ann"}]))
 
-    assert (report.added, report.rejected, ids_and_titles()) == (1, 1, [(MAX_ID, "Last")])
-    assert reasons(catalogue_home) == [f"{MAX_ID} is the largest movie id; this catalogue is full."]
+    assert (report.added, again.unchanged, ids_and_titles()) == (2, 1, [(1, "Last"), (2, "Next")])
+    assert list(Person.objects.values_list("id", "name")) == [(1, "Ann")]
+
+
+@pytest.mark.parametrize("number", [MAX_POSITION + 1, 2**53 - 1])
+def test_a_position_and_a_version_that_leave_no_room_for_others_are_not_taken_over(catalogue_home: Path, number: int) -> None:
+    report = run(catalogue_home, document(1, position=number, version=number))
+
+    found = Movie.objects.get()
+    assert (report.added, found.position, found.version) == (1, 1, MAX_POSITION)
+    assert contradictions(catalogue_home) == []
+
+
+def test_a_row_of_an_older_version_with_an_impossible_time_is_shown(catalogue_home: Path, client: Client) -> None:
+    run(catalogue_home, document(1, "Alien"), document(2, "Aliens"))
+    for pk, moment_s in ((1, 253_402_300_800), (2, -62_135_596_800)):
+        MovieDocument.objects.filter(pk=pk).update(updated_at_s=moment_s)
+
+    pages = [client.get(f"/v1/{path}") for path in ("movies/1", "movies/2", "movies", "search?q=alien", "movies?ids=1,2")]
+
+    assert [page.status_code for page in pages] == [200] * 5
+    assert [page.headers["last-modified"] for page in pages[:2]] == [
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+    ]
 
 
 def test_positions_go_on_after_the_largest_one_that_was_taken_over(catalogue_home: Path) -> None:
@@ -211,13 +246,3 @@ def test_a_fynd_name_of_any_length_has_an_id(catalogue_home: Path) -> None:
     report = run(catalogue_home, json.dumps(films).encode(), read=fynd.read)
 
     assert (report.added, report.rejected) == (4, 0)
-
-
-def test_no_person_gets_an_id_that_could_not_be_sent_back(catalogue_home: Path) -> None:
-    report = run(catalogue_home, document(1, directors=[{"id": MAX_PERSON_ID, "name": "Ann"}]), b'{"title":"X","cast":["Bob"]}')
-
-    assert (report.added, reasons(catalogue_home)) == (
-        1,
-        [f"{MAX_PERSON_ID} is the largest id of a person; this catalogue is full."],
-    )
-    assert contradictions(catalogue_home) == []

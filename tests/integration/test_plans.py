@@ -101,7 +101,7 @@ def analyzed(many: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def directory(connection: sqlite3.Connection) -> FacetDirectory:
     rows = connection.execute(named_queries()["facets"])
-    return {(kind, name): (pk, movies) for kind, name, pk, movies in rows}
+    return FacetDirectory.of(rows)
 
 
 def plan(connection: sqlite3.Connection, text: str, values: dict[str, Any]) -> list[str]:
@@ -235,7 +235,8 @@ def test_nothing_is_asked_for_by_offset(many: sqlite3.Connection) -> None:
 
 
 def test_the_genres_of_these_tests_are_common_and_rare(many: sqlite3.Connection) -> None:
-    sizes = {name: movies for (kind, name), (_, movies) in directory(many).items() if kind == "genre"}
+    facets = directory(many)
+    sizes = {name: facets.sizes[pk] for (kind, name), pk in facets.exact.items() if kind == "genre"}
 
     assert sizes["rare"] < 50 < FEW_ROWS < sizes["wide"] < sizes["common"] < MANY
 
@@ -287,7 +288,7 @@ def test_the_end_of_a_list_is_found_without_looking_beyond_it(many: sqlite3.Conn
 
 def searches() -> dict[str, Statement | None]:
     limited = Filters(facets=(genre("common"),))
-    facets: FacetDirectory = {("genre", "common"): (1, MANY)}
+    facets = FacetDirectory.of([("genre", "common", 1, MANY)])
     return {
         "a word of every title": page_sql.search_statement(SearchQuery("common"), None, facets),
         "a word that every third title begins with": page_sql.search_statement(SearchQuery("the"), None, facets),

@@ -81,7 +81,7 @@ def many(empty_catalogue: Any) -> Iterator[psycopg.Connection[Any]]:
 
 def directory(session: psycopg.Connection[Any]) -> FacetDirectory:
     rows = session.execute(named_queries("postgresql")["facets"]).fetchall()
-    return {(kind, name): (facet_id, movies) for kind, name, facet_id, movies in rows}
+    return FacetDirectory.of(rows)
 
 
 def plan(session: psycopg.Connection[Any], statement: Statement) -> dict[str, Any]:

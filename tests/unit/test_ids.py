@@ -96,18 +96,29 @@ def test_the_pattern_of_the_documentation_takes_what_is_read(text: str) -> None:
 
 
 def test_a_record_without_an_id_is_named_by_its_folded_name_and_director() -> None:
-    assert fynd_id("Amélie & Co.", "Jean-Pierre JEUNET") == ExternalId("fynd", "amelie-and-co-jean-pierre-jeunet")
+    assert fynd_id("The  Wizard of OZ", "Victor Fleming") == ExternalId("fynd", "the-wizard-of-oz-victor-fleming")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Amélie", "Amelie"), ("Batman", "Batman!"), ("ハハ", "パパ"), ("शोले", "शाला"), ("!!!", "???"), ("A B", "A-B")],
+)
+def test_names_that_fold_alike_and_are_two_have_two_ids(one: str, other: str) -> None:
+    made = {fynd_id(one, "Ann"), fynd_id(other, "Ann"), fynd_id(one.upper(), "ANN")}
+
+    assert len(made) == 2
+    assert [fault_of(*external) for external in made] == [None, None]
 
 
 def test_movies_of_one_name_and_two_directors_have_two_ids() -> None:
     assert fynd_id("Titanic", "James Cameron") != fynd_id("Titanic", "Jean Negulesco")
 
 
-def test_an_id_that_is_cut_off_does_not_end_in_a_hyphen() -> None:
-    cut_at_the_hyphen = fynd_id("a" * 199, "Scott")
+def test_ids_that_are_cut_off_are_well_formed_and_differ() -> None:
+    made = {fynd_id("a" * 188, director) for director in ("Scott", "Smith")}
 
-    assert cut_at_the_hyphen == ExternalId("fynd", "a" * 199)
-    assert fault_of(*cut_at_the_hyphen) is None
+    assert len(made) == 2
+    assert [fault_of(*external) for external in made] == [None, None]
 
 
 @settings(derandomize=True, max_examples=150, deadline=None)

@@ -23,10 +23,16 @@ from matinee.domain.movie import (
     parse_content,
     tidy,
 )
+from matinee.domain.text import is_visible
 from matinee.errors import Fault, InvalidBody
 
 BLANK_OR_CONTROL = "must not be blank and must not hold control characters"
 ADDED = {"id": 7, "version": 3, "position": 9, "updated_at": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)}
+
+
+# Blanks, format characters, fillers, an empty Braille cell, marks without a letter, unassigned and private characters.
+INVISIBLE = ["\u200b", "\u2060\u200d", "\u202e\u2066", "\u3164", "\u115f\u1160", "\uffa0", "\u2800", "\u0301\u0308",
+             "\ufe0f", "\ufeff", "\xad", "\u3000", "\ue000", "\u180e"]  # fmt: skip
 
 
 def faults_of(plain: Any) -> list[tuple[str, str]]:
@@ -38,7 +44,7 @@ def faults_of(plain: Any) -> list[tuple[str, str]]:
 
 def text(max_chars: int = 12) -> st.SearchStrategy[str]:
     """Return texts with marks apart and together, blanks around them, and something to see."""
-    return st.text("aÀB\u0301éß\u00a0 \u3000ﬁ千", min_size=1, max_size=max_chars).filter(lambda made: made.strip() != "")
+    return st.text("aÀB\u0301éß\u00a0 \u3000ﬁ千", min_size=1, max_size=max_chars).filter(is_visible)
 
 
 PERSON_IDS = st.integers(1, 5)
@@ -172,6 +178,31 @@ def test_a_text_that_is_too_long_once_it_is_composed_is_refused() -> None:
     grows = "\u0958" * 300  # composed, this letter becomes two
 
     assert faults_of({"title": grows}) == [("/title", "Expected `str` of length <= 500")]
+
+
+@pytest.mark.parametrize("text", INVISIBLE)
+def test_a_title_or_a_name_that_shows_nothing_is_refused_where_it_stands(text: str) -> None:
+    stated = {
+        "title": text, "original_title": text, "genres": ["A", text], "companies": [text],
+        "directors": [{"name": text}], "cast": [{"name": "A", "character": text}],
+    }  # fmt: skip
+
+    places = ["/title", "/original_title", "/genres/1", "/directors/0/name", "/cast/0/character", "/companies/0"]
+    assert [(where.replace("[...]", "/1"), len(what) > 0) for where, what in faults_of(stated)] == [(p, True) for p in places]
+
+
+@pytest.mark.parametrize("text", ["π", "$", "…", "😀", "א", "\u200bA", "½", "́A", "ﷺ"])
+def test_a_title_that_shows_anything_is_taken(text: str) -> None:
+    assert parse_content({"title": text}).title == text
+
+
+@pytest.mark.parametrize("average", [float("nan"), float("inf"), -0.5, 1e308, 10.0001])
+def test_a_number_that_no_rating_is_is_refused(average: float) -> None:
+    assert [where for where, _ in faults_of({"title": "A", "rating": {"average": average}})] == ["/rating/average"]
+
+
+def test_no_negative_zero_is_kept() -> None:
+    assert str(parse_content({"title": "A", "popularity": -0.0}).popularity) == "0.0"
 
 
 def test_what_is_passed_in_is_not_changed() -> None:

@@ -51,9 +51,9 @@ def test_a_repeated_facet_asks_for_all_and_a_bar_for_any() -> None:
 
     assert query.filters == Filters(
         facets=(
-            FacetFilter("genre", ("sci fi", "drama")),
+            FacetFilter("genre", ("sci-fi", "drama")),
             FacetFilter("genre", ("horror",)),
-            FacetFilter("country", ("cote d ivoire",)),
+            FacetFilter("country", ("côte d’ivoire",)),
         )
     )
 
@@ -201,8 +201,8 @@ def test_the_digest_differs_with_every_filter_and_order() -> None:
     assert len(digests) == len(queries)
 
 
-def test_the_digest_of_a_search_is_of_its_folded_words_and_year() -> None:
-    same = {parse_search([("q", text), ("limit", "5")]).digest() for text in ("Spider-Man", "SPIDER-MAN", " spider-man!")}
+def test_the_digest_of_a_search_is_of_its_words_as_they_are_written_and_year() -> None:
+    same = {parse_search([("q", text), ("limit", "5")]).digest() for text in ("Spider-Man", "SPIDER-MAN", " spider-man ")}
     others = {parse_search([("q", "spider-man"), *more]).digest() for more in ([("year", "2002")], [("genre", "Action")])}
 
     assert len(same) == 1

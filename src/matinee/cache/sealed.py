@@ -17,7 +17,7 @@ from matinee.domain.representation import Representation
 
 _FORMAT = 1  # first byte of every value; another one is another version's, and is not opened
 _SEAL = struct.Struct(">BQI")  # format, position at which it was read, the mark of that position's change
-_MOVIE = struct.Struct(">QQQQ")  # id, version, position of its last change, seconds at which it was changed
+_MOVIE = struct.Struct(">QQQq")  # id, version, position of its last change, seconds at which it was changed
 
 
 def seal(log: ChangeLog, stamp: int, content: bytes) -> bytes | None:

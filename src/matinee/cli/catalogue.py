@@ -23,7 +23,7 @@ from matinee.cli.output import Json, as_json, progress, tell
 from matinee.config import Config
 from matinee.errors import OperatorError
 
-InputPath = Annotated[str, typer.Argument(help="A file, plain or as .gz or .xz; - for standard input.")]
+InputPath = Annotated[str, typer.Argument(help="A file, plain or as .gz, .xz or .bz2; - for standard input.")]
 RejectedPath = Annotated[Path | None, typer.Option("--rejected", help="File for the records that are rejected.")]
 
 
@@ -72,7 +72,10 @@ def run_import(config: Config, path: str, read: Callable[[IO[bytes]], Any], reje
     from matinee.importers import importing
     from matinee.importers.source import open_source
 
-    with open_source(path) as source, progress(f"Importing {what}", source.size_bytes) as advance:
+    with (
+        open_source(path, "fynd" if read.__module__.endswith("fynd") else "ndjson") as source,
+        progress(f"Importing {what}", source.size_bytes) as advance,
+    ):
         return importing.run(
             read(source.stream),
             actor="cli:import",

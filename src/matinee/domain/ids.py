@@ -6,10 +6,11 @@ could never be found again by anybody.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
-from matinee.domain.text import fold
+from matinee.domain.text import fold, identity
 from matinee.errors import InvalidParameter
 
 MAX_ID = 2**32 - 1  # The search rank keeps the id in 32 bits (domain/ranking.py); 4 billion movies are enough.
@@ -73,8 +74,15 @@ def parse_ref(text: str, parameter: str = "id") -> MovieRef:
 
 
 def fynd_id(name: str, director: str) -> ExternalId:
-    """Return the id of a record of the fynd format, which has none: its name and director, folded.
+    """Return the id of a record of the fynd format, which has none, made from its name and director.
 
-    Two of its names occur twice and are different films, so that the name alone would lose two.
+    Two of its names occur twice and are different films, so that the name alone would lose two. Where folding leaves out
+    a mark or a sign, a hash of the written name tells such films apart.
     """
-    return ExternalId("fynd", fold(f"{name} {director}").replace(" ", "-")[:MAX_VALUE_CHARS].rstrip("-"))
+    written = identity(f"{name} {director}".strip())
+    words = "-".join("".join(filter(str.isalnum, word)) for word in fold(written).split()).strip("-")
+    if words.replace("-", " ") == " ".join(written.split()) and len(words) <= MAX_VALUE_CHARS:
+        return ExternalId("fynd", words)
+    told = hashlib.blake2b(f"{identity(name)}\n{identity(director)}".encode(errors="surrogatepass"), digest_size=5).hexdigest()
+    kept = re.sub("-+", "-", words)[: MAX_VALUE_CHARS - len(told) - 1].strip("-")
+    return ExternalId("fynd", f"{kept}-{told}" if kept else told)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +18,7 @@ from msgspec import Meta, Struct, StructMeta, field, structs
 
 from matinee.domain import ids as external_ids
 from matinee.domain.ids import ExternalId
+from matinee.domain.text import identity, is_visible
 from matinee.errors import Fault, InvalidBody
 
 # No control characters anywhere, and something to see: a title of blanks could not be found or clicked. The blanks are spelled
@@ -35,13 +36,21 @@ _IN_WORDS = {
     "^https?:": "must be an address that begins with http:// or https://, without blanks",
 }
 
+_INVISIBLE = "must show something: it holds only blanks, marks or invisible characters"
+_SHOWN = ("title", "original_title", "tagline", "certificate")
+
 Name = Annotated[str, Meta(max_length=300, pattern=_TEXT, examples=["Ridley Scott"])]
 Title = Annotated[str, Meta(max_length=500, pattern=_TEXT, examples=["Alien"])]
 Prose = Annotated[str, Meta(max_length=10_000, pattern=_PROSE)]
 Year = Annotated[int, Meta(ge=1870, le=2200, examples=[1979])]
 Count = Annotated[int, Meta(ge=0, le=2_000_000_000)]
 MAX_PERSON_ID = 2**53 - 1  # the largest whole number that JavaScript holds exactly
-MAX_POSITION = 2**52  # leaves as many numbers again to an import that takes over positions from another catalogue
+# An import takes over ids, versions and positions up to half of their range; the other half is for later writes. Else one
+# document with the largest id would leave the catalogue full for ever.
+MAX_POSITION = 2**52
+MAX_ADOPTED_PERSON_ID = 2**52
+MAX_ADOPTED_ID = external_ids.MAX_ID // 2
+OLDEST_UPDATE, NEWEST_UPDATE = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2201, 1, 1, tzinfo=dt.UTC)
 PersonId = Annotated[int, Meta(ge=1, le=MAX_PERSON_ID)]
 Names = Annotated[list[Name], Meta(max_length=100)]
 
@@ -139,8 +148,8 @@ class MovieDocument(Struct, kw_only=True):
     """A movie as the API answers it; every field is always there."""
 
     id: Annotated[int, Meta(ge=1, le=external_ids.MAX_ID)]
-    version: Annotated[int, Meta(ge=1, le=MAX_POSITION)]
-    position: Annotated[int, Meta(ge=1, le=MAX_POSITION)]
+    version: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    position: Annotated[int, Meta(ge=1, le=2**53 - 1)]
     ids: Ids
     title: str
     original_title: str | None
@@ -234,7 +243,8 @@ def _read(stated: dict[str, Any]) -> MovieContent:
     except msgspec.ValidationError:
         stated = {name: whole_numbers(value) for name, value in stated.items()}
     else:
-        if not any(_is_nobody(person) for field in PEOPLE_LISTS for person in getattr(content, field)):
+        people = [person for field in PEOPLE_LISTS for person in getattr(content, field)]
+        if not any(map(_is_nobody, people)) and not any(_shows_nothing(text) for text in _texts(content, people)):
             return content
     faults = tuple(_faults(stated))
     if faults:
@@ -255,6 +265,21 @@ def whole_numbers(value: Any, depth: int = 3) -> Any:
 
 def _is_nobody(person: PersonRef) -> bool:
     return person.id is None and person.name is None
+
+
+def _texts(content: MovieContent, people: list[PersonRef]) -> Iterator[str | None]:
+    """Yield the texts of a movie that must show something: titles and names."""
+    yield from (content.title, content.original_title, content.tagline, content.certificate)
+    for name in NAME_LISTS:
+        yield from getattr(content, name)
+    for person in people:
+        yield person.name
+        if isinstance(person, CastRef):
+            yield person.character
+
+
+def _shows_nothing(text: str | None) -> bool:
+    return text is not None and not text.isascii() and not is_visible(text)  # of ASCII, the patterns see to it
 
 
 def _faults(stated: dict[str, Any]) -> list[Fault]:
@@ -300,12 +325,19 @@ def _field_faults(name: str, value: Any, kind: Any) -> list[Fault]:
         reason = next((words for part, words in _IN_WORDS.items() if part in reason), reason)
         return [Fault(pointer(name) + path.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/"), reason)]
     if name in PEOPLE_LISTS:
-        return [
-            Fault(f"/{name}/{index}", "a person needs an id or a name")
-            for index, person in enumerate(converted)
-            if _is_nobody(person)
-        ]
-    return []
+        return [fault for index, person in enumerate(converted) for fault in _person_faults(f"/{name}/{index}", person)]
+    if name in NAME_LISTS:
+        return [Fault(f"/{name}/{index}", _INVISIBLE) for index, text in enumerate(converted) if _shows_nothing(text)]
+    return [Fault(pointer(name), _INVISIBLE)] if name in _SHOWN and _shows_nothing(converted) else []
+
+
+def _person_faults(where: str, person: PersonRef) -> Iterator[Fault]:
+    if _is_nobody(person):
+        yield Fault(where, "a person needs an id or a name")
+    if _shows_nothing(person.name):
+        yield Fault(f"{where}/name", _INVISIBLE)
+    if isinstance(person, CastRef) and _shows_nothing(person.character):
+        yield Fault(f"{where}/character", _INVISIBLE)
 
 
 def pointer(*names: str) -> str:
@@ -319,7 +351,18 @@ def closest(name: str, known: Any) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def tidy_name(name: str) -> str:
+    """Return the name of a person or a genre in its normal form. Raises: InvalidBody."""
+    tidied = str(_tidy_value(name))
+    faults = _field_faults("genres", [tidied], Names)
+    if faults:
+        raise InvalidBody(faults[0].detail, faults=(Fault("/name", faults[0].detail),))
+    return tidied
+
+
 def _tidy_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value + 0.0  # no -0.0, which is written otherwise than the 0 that it equals
     if isinstance(value, str):
         return (value if value.isascii() else unicodedata.normalize("NFC", value)).strip()
     if isinstance(value, list):
@@ -332,5 +375,5 @@ def _tidy_value(value: Any) -> Any:
 def _distinct(items: list[str]) -> list[str]:
     first: dict[str, str] = {}
     for item in items:
-        first.setdefault(item.casefold(), item)
+        first.setdefault(identity(item), item)
     return list(first.values())

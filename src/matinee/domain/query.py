@@ -16,8 +16,9 @@ import msgspec
 from matinee.domain.ids import REF_PATTERN, MovieRef, parse_ref
 from matinee.domain.movie import closest
 from matinee.domain.popularity import HALF_LIVES_S, WINDOWS, Window
-from matinee.domain.ranking import title_key
-from matinee.domain.text import fold, fold_joined
+from matinee.domain.ranking import name_key
+from matinee.domain.search import words_of
+from matinee.domain.text import identity
 from matinee.errors import InvalidParameter, UnknownParameter
 
 MAX_LIMIT = 100
@@ -48,7 +49,10 @@ class PersonFilter:
 
 @dataclass(frozen=True)
 class FacetFilter:
-    """Movies with any one of these folded names (a|b) of a genre, language or country."""
+    """Movies with any one of these names (a|b) of a genre, language or country.
+
+    A name means the facet of that identity; if there is none, every facet that folds alike ("sci fi" finds "Sci-Fi").
+    """
 
     kind: str
     names: tuple[str, ...]
@@ -90,7 +94,8 @@ class SearchQuery:
 
     def digest(self) -> bytes:
         """Return what a cursor is bound to."""
-        return _digest("search", fold(self.q), fold_joined(self.q), self.filters, self.year)
+        words = words_of(self.q)
+        return _digest("search", words.apart, words.joined, words.written, self.filters, self.year)
 
 
 def _digest(*parts: Any) -> bytes:
@@ -234,7 +239,7 @@ def _bounds(values: Values) -> Iterable[tuple[str, int | None]]:
 
 
 def _facet(kind: str, text: str) -> FacetFilter:
-    names = tuple(dict.fromkeys(title_key(choice) for choice in text.split("|")))  # as facets are stored
+    names = tuple(dict.fromkeys(identity(choice.strip()) for choice in text.split("|")))
     if len(names) > MAX_CHOICES:
         raise InvalidParameter(f"{kind} {text[:60]!r} has {len(names)} choices; {MAX_CHOICES} are allowed.")
     return FacetFilter(kind, names)
@@ -244,7 +249,7 @@ def _people(values: Values) -> Iterable[PersonFilter]:
     for name, role in (("director", "director"), ("person", None)):
         for text in values.get(name, ()):
             is_id = text.isascii() and text.isdigit()
-            yield PersonFilter(min(int(text[:20]), 2**63 - 1) if is_id else fold(text)[:300], role)
+            yield PersonFilter(min(int(text[:20]), 2**63 - 1) if is_id else name_key(text), role)
 
 
 def _parse_ids(texts: list[str]) -> tuple[MovieRef, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from matinee.domain.text import fold
+from matinee.domain.text import fold, identity
 
 UNKNOWN = -1
 RATING_SCALE = 1000
@@ -16,8 +16,16 @@ _LOW_32_BITS = 0xFFFFFFFF
 
 
 def title_key(title: str) -> str:
-    """Return the key that titles are ordered by; a title of signs alone sorts by what it is."""
-    return fold(title)[:200] or title[:200]
+    """Return the key that titles are ordered by; a title of symbols alone sorts by itself.
+
+    It is no identity: different titles share it. Titles and names of one identity always share it, so it finds candidates.
+    """
+    return fold(title)[:200] or identity(title)[:200]
+
+
+def name_key(name: str) -> str:
+    """Return the key that people are looked up and ordered by; as `title_key`, several names share it."""
+    return fold(name)[:300] or identity(name)[:300]
 
 
 def rating_key(average: float | None) -> int:

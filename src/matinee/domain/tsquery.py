@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from matinee.domain.search import WHOLE, Words, facet_token, words_of, year_token
+from matinee.domain.search import WHOLE, Words, asked_for, facet_token, title_parts, words_of, year_token
 from matinee.domain.text import fold, fold_joined
 
 _TITLE = "\ue002"  # a word of a title; every word of titles and names stands without a letter before it too
@@ -23,8 +23,9 @@ def lexemes(titles: Iterable[str], names: Iterable[str], facet_ids: Iterable[int
     """Return what a movie is found by, in no order."""
     found: set[str] = set()
     for title in titles:
-        for form in words_of(title).forms:
-            found.add(_whole(form))
+        words = words_of(title)
+        for form in words.forms:
+            found.update((_whole(form), words.written))
         found.update(text for word in _words(title) for text in (word, _TITLE + word))
     for name in names:
         found.update(text for word in _words(name) for text in (word, _NAME + word))
@@ -35,7 +36,7 @@ def lexemes(titles: Iterable[str], names: Iterable[str], facet_ids: Iterable[int
 
 
 def tsvector(found: Iterable[str]) -> str:
-    """Return lexemes as PostgreSQL reads a tsvector; they hold letters and digits only, so nothing in them needs an escape."""
+    """Return lexemes as PostgreSQL reads a tsvector; they hold letters, digits and marks only: none needs an escape."""
     return " ".join(f"'{lexeme}'" for lexeme in found)
 
 
@@ -46,7 +47,8 @@ def tiers(
     exact = _any(_quoted(_whole(form)) for form in words.forms)
     starts = _any(_quoted(_whole(form)) + ":*" for form in words.forms)
     contained = _any(_all_words(form, _TITLE if titles_only else "") for form in words.forms)
-    texts = [exact, f"({starts} & !{exact})", f"({contained} & !{starts})"]
+    written = _quoted(words.written)
+    texts = [f"({exact} & {written})", f"({exact} & !{written})", f"({starts} & !{exact})", f"({contained} & !{starts})"]
     narrowed = ["".join(f" & {_marked(map(facet_token, ids))}" for ids in facets)]
     if only_year is not None:
         narrowed = [f"{narrowed[0]} & {_marked((year_token(only_year),))}"]
@@ -62,7 +64,7 @@ def people_match(words: Words) -> str:
 
 
 def _words(text: str) -> list[str]:
-    return [*fold(text).split(), *fold_joined(text).split()]
+    return [*fold(text).split(), *fold_joined(text).split(), *title_parts(text)]
 
 
 def _whole(form: tuple[str, ...]) -> str:
@@ -70,7 +72,7 @@ def _whole(form: tuple[str, ...]) -> str:
 
 
 def _all_words(form: tuple[str, ...], letter: str) -> str:
-    *whole, last = form
+    *whole, last = asked_for(form)
     return "(" + " & ".join([*(_quoted(letter + word) for word in whole), _quoted(letter + last) + ":*"]) + ")"
 
 

@@ -94,9 +94,13 @@ def _cache_control(max_age_s: int, s_maxage_s: int, public: bool) -> tuple[bytes
     return b"cache-control", f"{'public' if public else 'private'}, max-age={max_age_s}, must-revalidate".encode()
 
 
+_LAST_MOMENT_S = 253_402_300_799  # the last second of the year 9999, after which there is no date in HTTP
+
+
 @lru_cache(maxsize=4096)
 def _last_modified(moment_s: int) -> tuple[bytes, bytes]:
-    return b"last-modified", formatdate(moment_s, usegmt=True).encode()
+    # A stored row may hold any moment: an import of an older version took over what a file said.
+    return b"last-modified", formatdate(min(max(moment_s, 0), _LAST_MOMENT_S), usegmt=True).encode()
 
 
 def varies_by_origin(config: Config) -> bool:

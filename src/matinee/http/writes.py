@@ -6,6 +6,7 @@ A write is acknowledged after its commit; the next GET shows it.
 from __future__ import annotations
 
 import asyncio
+import calendar
 import time
 from collections.abc import Callable
 from functools import partial
@@ -171,7 +172,7 @@ def _written(runtime: Runtime, written: Written) -> Answer:
     document = written.document
     if document is None:
         return Answer(204, b"", headers)
-    tag, updated_at_s = etag(document.version, document.position), int(document.updated_at.timestamp())
+    tag, updated_at_s = etag(document.version, document.position), calendar.timegm(document.updated_at.utctimetuple())
     return Answer(200, encode_body(document), headers + validators(runtime.config, tag, updated_at_s))
 
 

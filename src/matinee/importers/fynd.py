@@ -6,6 +6,7 @@ and names that occur twice for different films, which their directors tell apart
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -27,9 +28,13 @@ def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
 
     Raises: OperatorError when the file is no JSON array, or too large for one.
     """
-    text = stream.read(MAX_BYTES + 1)
+    text = stream.read(MAX_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     if len(text) > MAX_BYTES:
-        raise OperatorError(f"The array is larger than {MAX_BYTES} bytes; bring it as NDJSON: `matinee import ndjson PATH`.")
+        raise OperatorError(f"The array is larger than {MAX_BYTES} bytes; convert it to NDJSON: `matinee import ndjson PATH`.")
+    if text.lstrip().startswith(b'{"'):
+        raise OperatorError(
+            "This is not a JSON array of fynd records but JSON objects. Use: matinee import ndjson FILE\nNothing was imported."
+        )
     try:
         elements = msgspec.json.decode(text, type=list[Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -1,7 +1,8 @@
-"""Run an import: records in batches to the write path, rejected ones into a file, progress to whoever watches.
+"""Run an import: records in batches to the write path, rejected ones into a file, progress to a callback.
 
 Called by cli. Each batch is one transaction, so a kill in the middle leaves whole batches, and the same command again
-finishes the job: what is there already is found unchanged.
+finishes the job: movies that exist already are found unchanged. An input that breaks off is imported up to there, and the
+error says how far.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from matinee import private_files
 from matinee.errors import OperatorError
+from matinee.importers.source import SourceError
 from matinee.write import batches
 from matinee.write.batches import Record
 
@@ -49,11 +51,11 @@ def run(
     watch: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Import the records and return what was done; the file of rejected ones is made only when there are some."""
-    report = Report()
+    report, claims, broken = Report(), batches.Claims(), list[SourceError]()
     rejections = _Rejections(rejected_path, report)
     try:
-        for batch in _batched(records, batch_rows, rejections):
-            outcome = batches.write(batch, actor)
+        for batch in batches.split(_good(records, rejections, broken), batch_rows):
+            outcome = batches.write(batch, actor, claims)
             report.read += len(batch)
             report.added += outcome.added
             report.changed += outcome.changed
@@ -63,25 +65,30 @@ def run(
             watch(report)
     finally:
         rejections.close()
+    if broken:
+        raise OperatorError(f"{broken[0].detail}\n{_so_far(report)}") from broken[0]
     return report
 
 
-def _batched(records: Iterable[Record | Rejected], batch_rows: int, rejections: _Rejections) -> Iterator[list[Record]]:
-    """Yield batches in which no movie stands twice: a record must meet what an earlier one of the same movie wrote."""
-    batch: list[Record] = []
-    seen: set[object] = set()
-    for record in records:
-        if isinstance(record, Rejected):
-            rejections.add(record, read=True)
-            continue
-        identity = record.identity()
-        if len(batch) == batch_rows or not seen.isdisjoint(identity):
-            yield batch
-            batch, seen = [], set()
-        batch.append(record)
-        seen.update(identity)
-    if batch:
-        yield batch
+def _good(records: Iterable[Record | Rejected], rejections: _Rejections, broken: list[SourceError]) -> Iterator[Record]:
+    """Yield the records that can be imported; where the input breaks, end, so that the records before it are written."""
+    try:
+        for record in records:
+            if isinstance(record, Rejected):
+                rejections.add(record, read=True)
+            else:
+                yield record
+    except SourceError as error:
+        broken.append(error)
+
+
+def _so_far(report: Report) -> str:
+    if not report.read:
+        return "Nothing was imported."
+    return (
+        f"Imported before that: {report.read:,} read, {report.added:,} added, {report.changed:,} changed, "
+        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected."
+    )
 
 
 class _Rejections:

@@ -6,15 +6,18 @@ loads the sample with it. docs/formats.md describes both.
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 from collections.abc import Iterator
 from typing import IO, Any
 
 import msgspec
 
-from matinee.domain.movie import CONTENT_FIELDS, MovieDocument, parse_content
-from matinee.errors import InvalidBody
+from matinee.domain.movie import CONTENT_FIELDS, NEWEST_UPDATE, OLDEST_UPDATE, MovieDocument, parse_content
+from matinee.errors import Fault, InvalidBody
+from matinee.importers import formats
 from matinee.importers.importing import Rejected
+from matinee.importers.source import SourceError, peeked
 from matinee.write.batches import Record
 
 MAX_LINE_BYTES = 4_194_304  # the longest movie of the sample is 5 kB; a line without an end must not fill the memory
@@ -40,12 +43,16 @@ _PEOPLE = ("directors", "writers", "cast")
 
 
 def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
-    """Yield a record for each line, or why there is none."""
+    """Yield a record for each line, or why there is none. Raises: SourceError when the whole input is of another format."""
+    head, stream = peeked(stream)
+    if fault := formats.other_than_ndjson(head):
+        raise SourceError(f"The input {fault}")
     for number, line in enumerate(_lines(stream), start=1):
         if line is None:
             yield Rejected(number, f"the line is longer than {MAX_LINE_BYTES} bytes", "")
-        elif line.strip():
-            yield _record(number, line)
+        # A byte order mark begins the file, or each file of `cat one two`.
+        elif (text := line.removeprefix(codecs.BOM_UTF8)).strip():
+            yield _record(number, text)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes | None]:
@@ -63,7 +70,7 @@ def _record(number: int, line: bytes) -> Record | Rejected:
         plain = _anything.decode(line)
         if isinstance(plain, dict) and "version" in plain and "updated_at" in plain:
             document = _document.decode(line)
-            document.updated_at = document.updated_at.astimezone(dt.UTC)
+            document.updated_at = _checked_time(document.updated_at)
             content = parse_content({name: plain.get(name) for name in CONTENT_FIELDS})
             return Record(number, content, frozenset(CONTENT_FIELDS), document)
         content = parse_content(nested(plain))
@@ -71,8 +78,19 @@ def _record(number: int, line: bytes) -> Record | Rejected:
     except InvalidBody as error:
         reason = "; ".join(f"{fault.pointer or 'record'}: {fault.detail}" for fault in error.faults) or error.detail
         return Rejected(number, reason, _start(line))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except UnicodeDecodeError as error:
+        return Rejected(number, f"not a movie as JSON: {error}; the text must be in UTF-8", _start(line))
+    except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
         return Rejected(number, f"not a movie as JSON: {error}", _start(line))
+
+
+def _checked_time(updated_at: dt.datetime) -> dt.datetime:
+    if not OLDEST_UPDATE <= updated_at < NEWEST_UPDATE:
+        raise InvalidBody(
+            f"updated_at is {updated_at.isoformat()}; it must be in the years {OLDEST_UPDATE.year} to {NEWEST_UPDATE.year - 1}",
+            faults=(Fault("/updated_at", f"must be in the years {OLDEST_UPDATE.year} to {NEWEST_UPDATE.year - 1}"),),
+        )
+    return updated_at.astimezone(dt.UTC)
 
 
 def _start(line: bytes) -> str:

@@ -53,6 +53,6 @@ def delete_rows(table: str, column: str, values: Iterable[Any]) -> None:
 
 
 def add_to_facet_counts(steps: Sequence[tuple[int, str, str]]) -> None:
-    """Add to the number of movies of each facet: (step, kind, folded name)."""
+    """Add to the number of movies of each facet: (step, kind, name)."""
     with connection.cursor() as cursor:
-        cursor.executemany("UPDATE facet SET movies = movies + %s WHERE kind = %s AND name_fold = %s", steps)
+        cursor.executemany("UPDATE facet SET movies = movies + %s WHERE kind = %s AND name = %s", steps)

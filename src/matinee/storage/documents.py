@@ -5,6 +5,7 @@ Called by the writer. One function for a single edit, an import's batch and a pe
 
 from __future__ import annotations
 
+import calendar
 from collections.abc import Collection
 from typing import Any
 
@@ -43,7 +44,7 @@ def _row(document: MovieDocument) -> tuple[Any, ...]:
         document.id,
         document.version,
         document.position,
-        int(document.updated_at.timestamp()),
+        calendar.timegm(document.updated_at.utctimetuple()),  # timestamp() rounds up the last second of the year 9999
         ranking.popularity_key(document.popularity),
         ranking.rating_key(document.rating.average),
         ranking.number_key(document.rating.votes),

@@ -7,6 +7,7 @@ Called by tests.
 
 from __future__ import annotations
 
+import calendar
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ from matinee.domain.freshness import AsOf, Demand
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.movie import CastMember, MovieDocument, Person, known_ids
 from matinee.domain.popularity import Window
-from matinee.domain.query import Filters, ListQuery, PersonFilter, SearchQuery, Sort
-from matinee.domain.ranking import UNKNOWN, number_key, popularity_key, rating_key, search_rank, title_key
+from matinee.domain.query import FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
+from matinee.domain.ranking import UNKNOWN, name_key, number_key, popularity_key, rating_key, search_rank, title_key
 from matinee.domain.representation import Representation, Tombstone, encode_body, encode_card
-from matinee.domain.search import Words, words_of
-from matinee.domain.text import fold, fold_joined
+from matinee.domain.search import Words, asked_for, title_parts, words_of, written_mark
+from matinee.domain.text import fold, fold_joined, identity, is_unspaced
 from matinee.errors import FuturePosition
 from matinee.storage.asking import Asking
 from matinee.storage.reader import CardRows, ChangeRow, GenreRow, KeyRow, PersonRow
@@ -76,6 +77,7 @@ class MemoryReader:
     def __init__(self, movies: Iterable[MovieDocument], contents: Contents | None = None) -> None:
         contents = contents or Contents()
         self._movies = {movie.id: movie for movie in movies}
+        self._facets = {kind: {n for movie in self._movies.values() for n in names(movie)} for kind, names in _FACETS.items()}
         self._tombstones = {stone.id: stone for stone in contents.tombstones}
         self._owners = dict(contents.former_ids or {})
         self._owners.update({item: movie.id for movie in self._movies.values() for item in known_ids(movie.ids)})
@@ -134,10 +136,10 @@ class MemoryReader:
     async def page(self, query: ListQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a list."""
         if query.filters.ids is not None:
-            asked = [(place, movie) for place, movie in self._asked(query.filters.ids) if _has_all(movie, query.filters)]
+            asked = [(place, movie) for place, movie in self._asked(query.filters.ids) if self._has_all(movie, query.filters)]
             return _page([((place,), movie) for place, movie in asked if place > (after[0] if after else -1)], query.limit)
         key = _KEYS[query.sort.name]
-        rows = [((key(movie), movie.id), movie) for movie in self._movies.values() if _has_all(movie, query.filters)]
+        rows = [((key(movie), movie.id), movie) for movie in self._movies.values() if self._has_all(movie, query.filters)]
         return _page(_in_order(rows, query.sort, after), query.limit)
 
     def _asked(self, refs: Iterable[MovieRef]) -> list[tuple[int, MovieDocument]]:
@@ -153,7 +155,7 @@ class MemoryReader:
 
     async def search(self, query: SearchQuery, after: tuple[Any, ...] | None) -> CardRows:
         """Return one page of a search, best first."""
-        movies = [movie for movie in self._movies.values() if _has_all(movie, query.filters)]
+        movies = [movie for movie in self._movies.values() if self._has_all(movie, query.filters)]
         return _page(_ranked(movies, words_of(query.q), query.year, after or (0, -1)), query.limit)
 
     async def suggest(self, q: str, limit: int) -> tuple[list[bytes], list[PersonRow]]:
@@ -185,7 +187,24 @@ class MemoryReader:
     async def genres(self) -> list[GenreRow]:
         """Return the genres by name."""
         counts = Counter(name for movie in self._movies.values() for name in movie.genres)
-        return [GenreRow(self._genre_ids[name], name, counts[name]) for name in sorted(counts, key=title_key)]
+        return [GenreRow(self._genre_ids[name], name, counts[name]) for name in sorted(counts, key=self._in_order)]
+
+    def _has_all(self, movie: MovieDocument, filters: Filters) -> bool:
+        """Return whether everything that the filters state holds; `ids` is left to the caller."""
+        facets = all(not self._named(item).isdisjoint(_FACETS[item.kind](movie)) for item in filters.facets)
+        people = all(_has_person(movie, item) for item in filters.people)
+        return facets and people and all(_BOUNDS[name](movie, value) for name, value in filters.bounds)
+
+    def _named(self, item: FacetFilter) -> set[str]:
+        """Return the names that a filter means: for each choice the one of its identity, else those that fold alike."""
+        found: set[str] = set()
+        for choice in item.names:
+            exact = {name for name in self._facets[item.kind] if identity(name) == choice}
+            found |= exact or {name for name in self._facets[item.kind] if title_key(name) == title_key(choice)}
+        return found
+
+    def _in_order(self, genre: str) -> tuple[str, int]:
+        return title_key(genre), self._genre_ids[genre]
 
     async def changes(self, since: int, limit: int) -> list[ChangeRow]:
         """Return the next changes after a position."""
@@ -236,7 +255,7 @@ def _cards(movies: list[MovieDocument], after: tuple[Any, ...] | None) -> CardRo
 
 
 def _updated_at_s(movie: MovieDocument) -> int:
-    return int(movie.updated_at.timestamp())
+    return calendar.timegm(movie.updated_at.utctimetuple())
 
 
 def _in_order(rows: _Rows, sort: Sort, after: tuple[Any, ...] | None) -> _Rows:
@@ -255,15 +274,6 @@ def _is_past(keys: tuple[Any, ...], after: tuple[Any, ...], sort: Sort) -> bool:
     return keys < after if sort.descending else keys > after
 
 
-def _has_all(movie: MovieDocument, filters: Filters) -> bool:
-    """Return whether everything that the filters state holds; `ids` is left to the caller."""
-    facets = all(
-        not set(item.names).isdisjoint(title_key(name) for name in _FACETS[item.kind](movie)) for item in filters.facets
-    )
-    people = all(_has_person(movie, item) for item in filters.people)
-    return facets and people and all(_BOUNDS[name](movie, value) for name, value in filters.bounds)
-
-
 def _has_person(movie: MovieDocument, item: PersonFilter) -> bool:
     people = _PEOPLE[item.role](movie) if item.role else _credited(movie)
     return any(item.person in (person.id, _name_fold(person.name)) for person in people)
@@ -274,7 +284,7 @@ def _credited(movie: MovieDocument) -> list[Person | CastMember]:
 
 
 def _name_fold(name: str) -> str:
-    return fold(name)[:300]
+    return name_key(name)
 
 
 def _ranked(
@@ -301,13 +311,14 @@ def _tier(movie: MovieDocument, words: Words, year: int | None, *, titles_only: 
 
 
 def _text_tier(movie: MovieDocument, words: Words, *, titles_only: bool) -> int | None:
-    titles = [form(title).split() for title in (movie.title, movie.original_title or "") for form in (fold, fold_joined)]
+    both = (movie.title, movie.original_title or "")
+    titles = [list(form) for title in both for form in words_of(title).forms]
     if any(title == list(form) for title in titles for form in words.forms):
-        return 0
+        return 0 if words.written in map(written_mark, both) else 1
     if any(_starts(title, form) for title in titles for form in words.forms):
-        return 1
-    everything = {word for title in titles for word in title}
-    return 2 if _contains(everything if titles_only else everything | _name_words(movie), words) else None
+        return 2
+    everything = {word for title in both for word in _searched_words(title)}
+    return 3 if _contains(everything if titles_only else everything | _name_words(movie), words) else None
 
 
 def _starts(title: list[str], form: tuple[str, ...]) -> bool:
@@ -317,16 +328,24 @@ def _starts(title: list[str], form: tuple[str, ...]) -> bool:
 
 def _contains(having: set[str], words: Words) -> bool:
     """Return whether all words of one way of reading the query are there, the last one perhaps unfinished."""
-    return any(having.issuperset(form[:-1]) and any(word.startswith(form[-1]) for word in having) for form in words.forms)
+    asked = map(asked_for, words.forms)
+    return any(having.issuperset(form[:-1]) and any(word.startswith(form[-1]) for word in having) for form in asked)
+
+
+def _searched_words(text: str) -> set[str]:
+    return {*fold(text).split(), *fold_joined(text).split(), *title_parts(text)}
 
 
 def _name_words(movie: MovieDocument) -> set[str]:
-    return {word for person in _credited(movie) for form in (fold, fold_joined) for word in form(person.name).split()}
+    return {word for person in _credited(movie) for word in _searched_words(person.name)}
 
 
 def _is_named(name: str, words: Words) -> bool:
-    having = set(_name_fold(name).split())
-    return having.issuperset(words.apart[:-1]) and any(word.startswith(words.apart[-1]) for word in having)
+    name, having = _name_fold(name), _name_fold(name).split()
+    *whole, last = words.apart
+    return all(word in (name if is_unspaced(word) else having) for word in whole) and (
+        last in name if is_unspaced(last) else any(word.startswith(last) for word in having)
+    )
 
 
 def _log_moment(change: ChangeRow) -> str:

@@ -22,6 +22,7 @@ class LogHead(models.Model):
     last_movie_id = models.BigIntegerField(default=0)
     last_person_id = models.BigIntegerField(default=0)
     last_facet_id = models.BigIntegerField(default=0)
+    folding = models.IntegerField(default=0, db_default=0)  # the version of domain/text.py that the folds were made with
 
     class Meta:
         db_table = "log_head"
@@ -128,7 +129,11 @@ class Credit(models.Model):
 
 
 class Facet(models.Model):
-    """A genre, language, country or company, with the number of its movies kept in the same commit as they are."""
+    """A genre, language, country or company, with the number of its movies kept in the same commit as they are.
+
+    Two names are one facet when their `identity` is equal (domain/text.py); the writer compares it while it holds the head of
+    the log. `name_fold` is loose: it orders names and finds candidates, and several facets may share it.
+    """
 
     KINDS = (("genre", "genre"), ("language", "language"), ("country", "country"), ("company", "company"))
 
@@ -141,7 +146,8 @@ class Facet(models.Model):
 
     class Meta:
         db_table = "facet"
-        constraints = (models.UniqueConstraint(fields=("kind", "name_fold"), name="facet_once"),)
+        constraints = (models.UniqueConstraint(fields=("kind", "name"), name="facet_name_once"),)
+        indexes = (models.Index(fields=("kind", "name_fold", "id"), name="facet_fold"),)
 
     def __str__(self) -> str:
         return self.name

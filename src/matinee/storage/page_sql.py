@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from matinee.domain import search, tsquery
 from matinee.domain.ids import ExternalId, MovieRef
 from matinee.domain.query import FacetFilter, Filters, ListQuery, PersonFilter, SearchQuery, Sort
-from matinee.domain.ranking import UNKNOWN
+from matinee.domain.ranking import UNKNOWN, title_key
+from matinee.domain.text import identity, is_unspaced
 from matinee.storage.sql import Engine, Statement, named_queries
 
 # A facet with at most this many movies is sorted; with more, an order is walked and meets one of them often enough.
@@ -55,13 +58,36 @@ _HELD_KEYS = {"f": ("popularity", "rating", "votes", "year"), "k": ("popularity"
 # Each engine's language of full-text queries.
 _LANGUAGES: dict[Engine, Any] = {"sqlite": search, "postgresql": tsquery}
 
-# (kind, folded name) -> (facet's id, number of its movies)
-FacetDirectory = dict[tuple[str, str], tuple[int, int]]
+
+@dataclass
+class FacetDirectory:
+    """The facets that lists filter by: ids by (kind, identity of the name) and by (kind, folded name), movies by id."""
+
+    exact: dict[tuple[str, str], int] = field(default_factory=dict)
+    folded: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str, int, int]]) -> Self:
+        """Return the directory of these facets: kind, name, id, number of movies."""
+        directory = cls()
+        for kind, name, facet_id, movies in rows:
+            directory.exact[kind, identity(name)] = facet_id
+            directory.folded.setdefault((kind, title_key(name)), []).append(facet_id)
+            directory.sizes[facet_id] = movies
+        return directory
+
+    def ids(self, kind: str, name: str) -> list[int]:
+        """Return the facet of this identity; if there is none, those that fold alike."""
+        exact = self.exact.get((kind, name))
+        return self.folded.get((kind, title_key(name)), []) if exact is None else [exact]
 
 
 def facet_ids(facets: tuple[FacetFilter, ...], directory: FacetDirectory) -> list[list[int]] | None:
     """Return the ids of each facet filter's choices; None when one of them has none, so that nothing can match."""
-    groups = [[directory[item.kind, name][0] for name in item.names if (item.kind, name) in directory] for item in facets]
+    groups = [
+        list(dict.fromkeys(facet_id for name in item.names for facet_id in directory.ids(item.kind, name))) for item in facets
+    ]
     return None if any(not group for group in groups) else groups
 
 
@@ -198,15 +224,14 @@ def _shape(base: str, query: ListQuery) -> str:
 
 def _rarest(groups: list[list[int]], directory: FacetDirectory) -> float:
     """Return the number of movies of the rarest facet filter; without one, no number is smaller."""
-    sizes = dict(directory.values())
-    return min((sum(sizes[facet_id] for facet_id in ids) for ids in groups), default=math.inf)
+    return min((sum(directory.sizes[facet_id] for facet_id in ids) for ids in groups), default=math.inf)
 
 
 def _drive_by_facet(
     groups: list[list[int]], directory: FacetDirectory, values: dict[str, Any]
 ) -> tuple[str, dict[str, str], list[list[int]]]:
     """Choose how the rarest facet filter is walked; return the base, what fills it, and the filters that are left."""
-    sql, sizes = named_queries(), dict(directory.values())
+    sql, sizes = named_queries(), directory.sizes
 
     def size(*several: list[int]) -> int:
         return sum(sizes[facet_id] for ids in several for facet_id in ids)
@@ -339,8 +364,14 @@ def people_statement(q: str, limit: int, engine: Engine = "sqlite") -> Statement
     values: dict[str, Any] = {"match": _LANGUAGES[engine].people_match(words), "limit": limit}
     names = []
     for index, word in enumerate(words.apart):
-        # Folded words hold letters and digits only, so nothing in them means anything to LIKE.
-        values[f"word_{index}"] = f"% {word}%" if index == len(words.apart) - 1 else f"% {word} %"
+        # Folded words hold letters, digits and marks only, so nothing in them means anything to LIKE.
+        values[f"word_{index}"] = _in_name(word, is_last=index == len(words.apart) - 1)
         names.append(f"' ' || p.name_fold || ' ' LIKE :word_{index}")
     text = named_queries(engine)["suggest_people"].format(where=" AND ".join(names))
     return Statement(text, values, "suggest_people", is_steady=False, shape=f"people {_shape_of(words)}")
+
+
+def _in_name(word: str, *, is_last: bool) -> str:
+    if is_unspaced(word):
+        return f"%{word}%"
+    return f"% {word}%" if is_last else f"% {word} %"

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from matinee.domain.movie import MAX_PERSON_ID, CastMember, CastRef, MovieContent, Person, PersonRef
-from matinee.domain.text import fold
+from matinee.domain.movie import MAX_ADOPTED_PERSON_ID, MAX_PERSON_ID, CastMember, CastRef, MovieContent, Person, PersonRef
+from matinee.domain.ranking import name_key, title_key
+from matinee.domain.text import identity
 from matinee.errors import Conflict, Fault
 from matinee.storage import models
 from matinee.storage.bulk import insert_rows
-from matinee.storage.rows import CREDIT_LISTS, facet_fold, facets_of
+from matinee.storage.rows import CREDIT_LISTS, facets_of
 
-Facets = dict[tuple[str, str], models.Facet]  # by kind and folded name
+Facets = dict[tuple[str, str], models.Facet]  # by kind and identity of the name
 
 # What a person's id in a movie means: it must be right; it is a hint beside the name; it may be taken over where it is free.
 IdPolicy = Literal["strict", "hint", "adopt"]
@@ -27,15 +28,17 @@ def resolve_facets(contents: Iterable[Any], head: models.LogHead) -> Facets:
     for content in contents:
         for kind, names in facets_of(content):
             for name in names:
-                wanted.setdefault((kind, facet_fold(name)), name)
-    found = models.Facet.objects.filter(name_fold__in={name_fold for _, name_fold in wanted})
-    known = {(facet.kind, facet.name_fold): facet for facet in found}
+                wanted.setdefault((kind, identity(name)), name)
+    # Names of one identity share their fold, so the index of folds finds the candidates.
+    kinds, folds = {kind for kind, _ in wanted}, {title_key(name) for name in wanted.values()}
+    found = models.Facet.objects.filter(kind__in=kinds, name_fold__in=folds)
+    known = {(facet.kind, identity(facet.name)): facet for facet in found}
     new = []
-    for (kind, name_fold), name in wanted.items():
-        if (kind, name_fold) not in known:
+    for (kind, key), name in wanted.items():
+        if (kind, key) not in known:
             head.last_facet_id += 1
-            facet = models.Facet(id=head.last_facet_id, kind=kind, name=name, name_fold=name_fold)
-            known[kind, name_fold] = facet
+            facet = models.Facet(id=head.last_facet_id, kind=kind, name=name, name_fold=title_key(name))
+            known[kind, key] = facet
             new.append(facet)
     models.Facet.objects.bulk_create(new)
     return known
@@ -85,7 +88,7 @@ class _People:
             return ref.id, known
         if ref.name is None:
             raise _refused(pointer, f"there is no person {ref.id}; give a name instead")
-        if policy == "adopt" and ref.id and known is None:
+        if policy == "adopt" and ref.id and known is None and ref.id <= MAX_ADOPTED_PERSON_ID:
             return self._add(ref.id, ref.name), ref.name
         if ref.id and policy == "strict":
             what = f"is {known!r}, not {ref.name!r}" if known else "is not there"
@@ -99,7 +102,7 @@ class _People:
         self._head.last_person_id = max(self._head.last_person_id, person_id)
         self._by_id[person_id] = name
         self._by_name.setdefault(name, person_id)
-        self.new.append((person_id, name, fold(name)[:300], 1))
+        self.new.append((person_id, name, name_key(name), 1))
         return person_id
 
 

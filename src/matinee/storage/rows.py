@@ -22,6 +22,7 @@ from matinee.domain.movie import (
     Rating,
     known_ids,
 )
+from matinee.domain.text import identity
 from matinee.storage import models
 from matinee.storage.bulk import delete_rows, insert_rows, upsert_rows
 
@@ -78,7 +79,7 @@ _PLAIN_COLUMNS = tuple(name for name in _MOVIE_COLUMNS if name in MovieDocument.
 def store(documents: Collection[MovieDocument], facet_ids: dict[tuple[str, str], int], replaced: Collection[int]) -> None:
     """Write the rows of these movies; those in `replaced` lose the rows that they had.
 
-    Cost: 7 statements. `facet_ids` maps (kind, folded name) to the facet's id.
+    Cost: 7 statements. `facet_ids` maps (kind, identity of the name) to the facet's id.
     """
     delete_rows("credit", "movie_id", replaced)
     delete_rows("movie_facet", "movie_id", replaced)
@@ -127,17 +128,12 @@ def _facet_rows(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) 
     )
     for kind, names in facets_of(document):
         for place, name in enumerate(names):
-            yield facet_ids[kind, facet_fold(name)], document.id, place, *keys
+            yield facet_ids[kind, identity(name)], document.id, place, *keys
 
 
 def facets_of(document: Any) -> list[tuple[str, list[str]]]:
     """Return the kinds of facets that a document has, each with its names."""
     return [(kind, getattr(document, name)) for name, kind in FACET_LISTS.items()]
-
-
-def facet_fold(name: str) -> str:
-    """Return what tells facets of a kind apart; a name of signs alone is what it is."""
-    return ranking.title_key(name)
 
 
 def _id_rows(document: MovieDocument) -> Iterable[tuple[str, str, int]]:

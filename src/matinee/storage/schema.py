@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -116,6 +117,11 @@ def _nothing_to_do() -> list[str]:
             f"The schema is old ({len(pending)} migrations are missing), and it cannot be changed through PgBouncer. "
             "Run `matinee migrate` with DATABASE_URL straight to the leader and without MATINEE_PGBOUNCER."
         )
+    if refolding().is_due():
+        raise DatabaseError(
+            "The search index was made by other rules, and it cannot be rebuilt through PgBouncer. "
+            "Run `matinee migrate` with DATABASE_URL straight to the leader and without MATINEE_PGBOUNCER."
+        )
     return []
 
 
@@ -123,7 +129,15 @@ def _apply() -> list[str]:
     pending = _pending()
     if pending:
         call_command("migrate", verbosity=0, interactive=False)
+    refolding().run()
     return pending
+
+
+def refolding() -> Any:
+    """Return the module that rebuilds the folds; it needs Django to be set up, which this module is imported without."""
+    from matinee.storage import refolding as found
+
+    return found
 
 
 @contextmanager
@@ -159,6 +173,8 @@ def check(config: Config) -> None:
     pending = _pending()
     if pending:
         raise DatabaseError(f"The schema of {path} is old: {len(pending)} migrations are missing. Run `matinee migrate`.")
+    if refolding().is_due():
+        raise DatabaseError(f"The search index of {path} was made by other rules. Run `matinee migrate`.")
 
 
 def missing_in(name: str, applied: frozenset[tuple[str, str]]) -> int:

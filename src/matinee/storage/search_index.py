@@ -12,21 +12,22 @@ from django.db import connection
 
 from matinee.domain.movie import CastMember, MovieDocument, Person
 from matinee.domain.ranking import search_rank
-from matinee.domain.search import facet_token, title_marks, year_token
-from matinee.domain.text import fold, fold_joined
+from matinee.domain.search import facet_token, title_marks, title_parts, year_token
+from matinee.domain.text import fold, fold_joined, identity
 from matinee.domain.tsquery import lexemes, tsvector
 from matinee.storage.bulk import delete_rows, insert_rows
-from matinee.storage.rows import facet_fold, facets_of
+from matinee.storage.rows import facets_of
 
-# SQLite's schema (FTS5), run by a migration. The text is folded by us, so the tokenizer only parts words. The prefix
-# indexes serve search-as-you-type: one letter of a million titles would else merge half of the index. Four letters, because the
-# mark of a first word is one letter longer than what was typed.
+# SQLite's schema (FTS5), run by a migration. The text is folded by us, so the tokenizer only separates words: "ascii" takes
+# every character beyond ASCII for a part of a word. "unicode61" would split words at vowel signs, and at letters newer than its
+# tables. The prefix indexes serve search-as-you-type: one letter of a million titles would else merge half of the index. Four
+# letters, because the mark of a first word is one letter longer than what was typed.
 CREATE = (
     "CREATE VIRTUAL TABLE movie_search USING fts5("
-    "title, original, title_joined, original_joined, people, marks, "
-    "tokenize = \"unicode61 remove_diacritics 0\", prefix = '1 2 3 4')"
+    "title, original, title_joined, original_joined, parts, people, marks, "
+    "tokenize = \"ascii\", prefix = '1 2 3 4')"
 )
-_COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "people", "marks")
+_COLUMNS = ("rowid", "title", "original", "title_joined", "original_joined", "parts", "people", "marks")
 
 
 # PostgreSQL's. The index takes new rows at once: a list of pending ones would have to be walked by each search.
@@ -52,13 +53,13 @@ def remove(ranks: Collection[int]) -> None:
 
 def _lexeme_row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, int, str]:
     titles = (document.title, document.original_title or "")
-    facets = [facet_ids[kind, facet_fold(name)] for kind, names in facets_of(document) for name in names]
+    facets = [facet_ids[kind, identity(name)] for kind, names in facets_of(document) for name in names]
     names = {person.name for person in _everybody(document)}
     rank = search_rank(document.popularity, document.id)
     return rank, document.id, tsvector(lexemes(titles, names, facets, document.year))
 
 
-def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, str, str, str, str, str, str]:
+def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tuple[int, str, str, str, str, str, str, str]:
     title, original = document.title, document.original_title or ""
     return (
         search_rank(document.popularity, document.id),
@@ -66,6 +67,7 @@ def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tupl
         fold(original),
         fold_joined(title) if fold_joined(title) != fold(title) else "",
         fold_joined(original) if fold_joined(original) != fold(original) else "",
+        " ".join((*title_parts(title), *title_parts(original))),
         " ".join(_people(document)),
         " ".join(_marks(document, facet_ids)),
     )
@@ -73,7 +75,7 @@ def _row(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> tupl
 
 def _people(document: MovieDocument) -> Iterable[str]:
     for name in dict.fromkeys(person.name for person in _everybody(document)):
-        yield from dict.fromkeys((fold(name), fold_joined(name)))
+        yield from dict.fromkeys((fold(name), fold_joined(name), *title_parts(name)))
 
 
 def _everybody(document: MovieDocument) -> list[Person | CastMember]:
@@ -86,4 +88,4 @@ def _marks(document: MovieDocument, facet_ids: dict[tuple[str, str], int]) -> It
     if document.year is not None:
         yield year_token(document.year)
     for kind, names in facets_of(document):
-        yield from (facet_token(facet_ids[kind, facet_fold(name)]) for name in names)
+        yield from (facet_token(facet_ids[kind, identity(name)]) for name in names)

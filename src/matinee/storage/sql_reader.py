@@ -49,7 +49,7 @@ _LAG_INTERVAL_S = 0.1  # how often the facets are asked for while the copies lag
 class _Facets:
     """The facets as some copy had them at a position; shared by all views of a reader."""
 
-    directory: FacetDirectory = field(default_factory=dict)
+    directory: FacetDirectory = field(default_factory=FacetDirectory)
     position: int = -1
     few_rows: int = FEW_ROWS  # up to how many movies are counted that pass a bound
     ask_again_s: float = 0.0  # not before this moment, unless a request demands it: the copy that was asked lags
@@ -225,7 +225,7 @@ class SqlReader:
         newest, demanded, now_s = self._source.newest_position(), self._demand.min_position, time.monotonic()
         if shared.position < demanded or (shared.position < newest and now_s >= shared.ask_again_s):
             rows = await self._named("facets", {})
-            shared.directory = {(kind, name): (facet_id, movies) for kind, name, facet_id, movies in rows}
+            shared.directory = FacetDirectory.of(rows)
             shared.position = self.as_of.position if self.as_of else 0
             shared.ask_again_s = now_s + _LAG_INTERVAL_S if shared.position < newest else 0.0
         self._stamped(shared.position)

@@ -20,8 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from matinee.domain import ranking
 from matinee.domain.ids import MAX_ID, ExternalId
-from matinee.domain.movie import CONTENT_FIELDS, MovieContent, MovieDocument, known_ids
-from matinee.domain.text import fold
+from matinee.domain.movie import CONTENT_FIELDS, MAX_POSITION, MovieContent, MovieDocument, known_ids
+from matinee.domain.text import identity
 from matinee.errors import Conflict, LeaderUnavailable
 from matinee.storage import documents, leader_file, leader_link, models, rows, sqlite_log
 from matinee.storage.bulk import add_to_facet_counts, delete_rows, insert_rows
@@ -133,13 +133,14 @@ class Transaction:
         return models.Tombstone.objects.in_bulk(list(ids))
 
     def same_title(self, contents: Collection[MovieContent]) -> dict[tuple[str, int | None], list[int]]:
-        """Return the movies that share folded title and year with one of these, by title and year."""
-        wanted = {(ranking.title_key(content.title), content.year) for content in contents}
-        rows_ = models.Movie.objects.filter(title_fold__in={title for title, _ in wanted}).order_by("id")
+        """Return the movies whose title and year are the same as of one of these, by the title's identity and the year."""
+        wanted = {(identity(content.title), content.year) for content in contents}
+        folds = {ranking.title_key(content.title) for content in contents}
+        rows_ = models.Movie.objects.filter(title_fold__in=folds).order_by("id")
         found: dict[tuple[str, int | None], list[int]] = {}
-        for title_fold, year, movie_id in rows_.values_list("title_fold", "year", "id"):
-            if (title_fold, year) in wanted:
-                found.setdefault((title_fold, year), []).append(movie_id)
+        for title, year, movie_id in rows_.values_list("title", "year", "id"):
+            if (key := (identity(title), year)) in wanted:
+                found.setdefault(key, []).append(movie_id)
         return found
 
     def save(self, edits: Sequence[Edit]) -> list[MovieDocument]:
@@ -212,7 +213,7 @@ class Transaction:
     def new_person(self, name: str) -> models.Person:
         """Add a person."""
         self._head.last_person_id += 1
-        person = models.Person(id=self._head.last_person_id, name=name, name_fold=fold(name)[:300])
+        person = models.Person(id=self._head.last_person_id, name=name, name_fold=ranking.name_key(name))
         person.save(force_insert=True)
         self._change("person", person.id, "created", 1, {})
         return person
@@ -220,7 +221,7 @@ class Transaction:
     def new_facet(self, kind: str, name: str) -> models.Facet:
         """Add a genre, language, country or company."""
         self._head.last_facet_id += 1
-        facet = models.Facet(id=self._head.last_facet_id, kind=kind, name=name, name_fold=rows.facet_fold(name))
+        facet = models.Facet(id=self._head.last_facet_id, kind=kind, name=name, name_fold=ranking.title_key(name))
         facet.save(force_insert=True)
         self._change(kind, facet.id, "created", 1, {})
         return facet
@@ -241,7 +242,7 @@ class Transaction:
         content, before = edit.content, edit.before
         plain: dict[str, Any] = {name: getattr(content, name) for name in CONTENT_FIELDS if name not in CREDIT_LISTS}
         for field, kind in FACET_LISTS.items():
-            names = [facets[kind, rows.facet_fold(name)].name for name in plain[field]]
+            names = [facets[kind, identity(name)].name for name in plain[field]]
             plain[field] = list(dict.fromkeys(names))
         return MovieDocument(
             id=before.id if before else 0,
@@ -259,10 +260,11 @@ class Transaction:
             return
         document.version = 1
         if edit.adopted is not None:
-            document.id, document.version = edit.adopted.id, edit.adopted.version
+            document.id, document.version = edit.adopted.id, min(edit.adopted.version, MAX_POSITION)
             document.updated_at = edit.adopted.updated_at
             # A position may leave numbers out, never repeat one: an export in order of position keeps its own.
-            self._head.position = max(self._head.position, edit.adopted.position - 1)
+            if edit.adopted.position <= MAX_POSITION:
+                self._head.position = max(self._head.position, edit.adopted.position - 1)
         document.id = document.id or self._head.last_movie_id + 1
         if document.id > MAX_ID:
             raise Conflict(f"{MAX_ID} is the largest movie id; this catalogue is full.")
@@ -288,7 +290,7 @@ class Transaction:
         for several, step in ((gained, 1), (lost, -1)):
             for document in several:
                 for kind, names in rows.facets_of(document):
-                    delta.update({(kind, rows.facet_fold(name)): step for name in names})
+                    delta.update({(kind, name): step for name in names})
         add_to_facet_counts([(step, *key) for key, step in delta.items() if step])
 
 

@@ -5,6 +5,7 @@ The answer is stored in the transaction of the write itself: either both are the
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import hashlib
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def _answer(position: int, document: MovieDocument) -> Answer:
         id=document.id,
         version=document.version,
         document_position=document.position,
-        updated_at_s=int(document.updated_at.timestamp()),
+        updated_at_s=calendar.timegm(document.updated_at.utctimetuple()),
         body=encode_body(document).decode(),
     )
 

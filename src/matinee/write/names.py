@@ -6,16 +6,16 @@ memory does not grow with their number.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import models as orm
 
-from matinee.domain.text import fold
-from matinee.errors import Conflict, Fault, InvalidBody, NotFound, StaleVersion
+from matinee.domain.movie import tidy_name
+from matinee.domain.ranking import name_key, title_key
+from matinee.domain.text import identity
+from matinee.errors import Conflict, InvalidBody, NotFound, StaleVersion
 from matinee.storage import models
-from matinee.storage.rows import facet_fold
 from matinee.storage.writer import Leader, Transaction
 
 BATCH_MOVIES = 500
@@ -41,7 +41,7 @@ def rename_person(person_id: int, name: str, version: int, actor: str) -> None:
     with _leader.transaction(actor) as work:
         person = _current(models.Person, person_id, version, "person")
         movies = models.Credit.objects.filter(person_id=person_id)
-        _rename(work, person, _checked(name), fold(name)[:300], "person", movies)
+        _rename(work, person, _checked(name), name_key(name), "person", movies)
 
 
 def rename_genre(genre_id: int, name: str, version: int, actor: str) -> None:
@@ -50,7 +50,7 @@ def rename_genre(genre_id: int, name: str, version: int, actor: str) -> None:
         genre = _current(models.Facet, genre_id, version, "genre")
         _require_free("genre", _checked(name), genre_id)
         movies = models.MovieFacet.objects.filter(facet_id=genre_id)
-        _rename(work, genre, _checked(name), facet_fold(name), "genre", movies)
+        _rename(work, genre, _checked(name), title_key(name), "genre", movies)
 
 
 def delete_person(person_id: int, actor: str) -> None:
@@ -113,16 +113,13 @@ def _current(model: type[Any], pk: int, version: int | None, what: str) -> Any:
 
 
 def _require_free(kind: str, name: str, own_id: int | None) -> None:
-    other = models.Facet.objects.filter(kind=kind, name_fold=facet_fold(name)).exclude(pk=own_id or 0).first()
-    if other is not None:
-        raise Conflict(f"There is a {kind} {other.name!r} already; choose another name.")
+    for other in models.Facet.objects.filter(kind=kind, name_fold=title_key(name)).exclude(pk=own_id or 0):
+        if identity(other.name) == identity(name):
+            raise Conflict(f"There is a {kind} {other.name!r} already; choose another name.")
 
 
 def _checked(name: str) -> str:
-    # Composed (NFC) as every movie's names are: else an import would take the same name for somebody else's.
-    tidied = unicodedata.normalize("NFC", name).strip()
-    if not tidied or len(tidied) > 300 or not tidied.isprintable():
-        raise InvalidBody(
-            "A name has 1 to 300 printable characters.", faults=(Fault("/name", "empty, too long or not printable"),)
-        )
-    return tidied
+    try:
+        return tidy_name(name)
+    except InvalidBody as error:
+        raise InvalidBody(f"A name has 1 to 300 visible characters; {error.detail}.", faults=error.faults) from error

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Suits the code before it, which does not know of the table."""
 
-    dependencies = (("catalogue", "0006_popularity"),)
+    dependencies = (("catalogue", "0007_key_quota"),)
     operations = (
         migrations.CreateModel(
             name="SignInAttempt",

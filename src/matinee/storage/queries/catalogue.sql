@@ -6,11 +6,11 @@ SELECT id, name FROM person WHERE id = :id
 
 -- name: genres
 -- The genres that have movies, with how many.
-SELECT id, name, movies FROM facet WHERE kind = 'genre' AND movies > 0 ORDER BY name_fold
+SELECT id, name, movies FROM facet WHERE kind = 'genre' AND movies > 0 ORDER BY name_fold, id
 
 -- name: facets
 -- The genres, languages and countries that lists filter by; a few hundred rows, kept in memory until the catalogue changes.
-SELECT kind, name_fold, id, movies FROM facet WHERE kind IN ('genre', 'language', 'country')
+SELECT kind, name, id, movies FROM facet WHERE kind IN ('genre', 'language', 'country') AND movies > 0
 
 -- name: position
 -- The newest position of this copy of the catalogue.

@@ -8,5 +8,5 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Suits the code before it, which writes rows without the column."""
 
-    dependencies = (("catalogue", "0006_popularity"),)
+    dependencies = (("catalogue", "0009_identity"),)
     operations = (migrations.AddField("moviepopularity", "at", models.FloatField(db_default=0.0)),)
