@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,7 +97,8 @@ class Runtime:
         if not self.config.on_postgres:
             from matinee.write import upkeep
 
-            self.writes.submit(upkeep.finish)
+            with suppress(RuntimeError):  # it was closed before
+                self.writes.submit(upkeep.finish)
         self.writes.shutdown(wait=True)
         await self.catalogue.close()
 

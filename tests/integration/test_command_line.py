@@ -77,11 +77,12 @@ def test_doctor_finds_a_made_catalogue_well(small_catalogue: Path) -> None:
 
     findings = json.loads(as_json.stdout)
     assert (made.returncode, plain.returncode, as_json.returncode) == (0, 0, 0), plain.stdout
-    names = ["python", "settings", "home", "secret", "cache", "limits", "database", "catalogue", "search", "admin"]
-    names += ["role", "pools", "slots"] * postgres.wanted()
+    names = ["python", "settings", "home", "secret", "modes", "memory", "cache"]
+    names += ["limits", "database", "catalogue", "search", "admin"]
+    names += ["role", "session", "pools", "slots"] * postgres.wanted()
     assert [(finding["name"], finding["ok"]) for finding in findings] == [(name, True) for name in names]
     assert [line.split()[:2] for line in plain.stdout.splitlines()] == [["OK", name] for name in names]
-    assert findings[7]["detail"] == "12 movies, position 12"
+    assert findings[9]["detail"] == "12 movies, position 12"
 
 
 def test_doctor_finds_local_caches_bad_that_have_no_memory(small_catalogue: Path) -> None:

@@ -167,7 +167,7 @@ def _role() -> str:
 
 def _session() -> str:
     """Compare the writer's session with what it relies on; behind PgBouncer only roles and databases can state it."""
-    from matinee.storage.postgres_session import RELIED_ON
+    from matinee.storage.postgres_session import RELIED_ON, USUAL
 
     row = _one(
         "SELECT json_object_agg(name, setting), current_user::text, current_setting('synchronous_commit'), "
@@ -176,7 +176,8 @@ def _session() -> str:
     )
     found, role, commit, read_only = row
     settings = json.loads(found) if isinstance(found, str) else found
-    wrong = [name for name, value in RELIED_ON.items() if str(settings.get(name, value)).lower() != value.lower()]
+    good = {name: {value.lower(), USUAL.get(name, value).lower()} for name, value in RELIED_ON.items()}
+    wrong = [name for name, values in good.items() if str(settings.get(name, RELIED_ON[name])).lower() not in values]
     if wrong:
         remedy = "; ".join(f"ALTER ROLE {role} SET {name} = '{RELIED_ON[name]}'" for name in wrong)
         raise OperatorError(f"{', '.join(wrong)}: other values than Matinee relies on. Run: {remedy}")

@@ -31,6 +31,8 @@ RELIED_ON = {
     "default_transaction_deferrable": "off",
     "idle_session_timeout": "0",  # pools keep idle sessions, and close them themselves
 }
+# PostgreSQL's own defaults do as well, where a session cannot state its settings: behind PgBouncer.
+USUAL = {"search_path": '"$user", public', "row_security": "on"}
 # The current transaction has begun, so its defaults cannot change any more.
 _OF_A_TRANSACTION = {name: value for name, value in RELIED_ON.items() if not name.startswith(("default_", "idle_session"))}
 # libpq sends these variables at the start of a session, where they outrank `options`; PgBouncer passes them on.
