@@ -63,11 +63,13 @@ def _forwarded(scope: Any) -> list[str]:
     return [hop.strip() for hop in ",".join(values).split(",")] if values else []
 
 
-@lru_cache(maxsize=4096)
 def plain_address(text: str) -> str:
     """Return an address in its usual form, an IPv4 address inside IPv6 as IPv4; empty when it is none."""
-    if len(text) > _MAX_ADDRESS_CHARS:
-        return ""
+    return _parsed(text) if len(text) <= _MAX_ADDRESS_CHARS else ""  # before the cache, which would keep any text
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> str:
     try:
         parsed: Address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:

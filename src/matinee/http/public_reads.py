@@ -72,6 +72,7 @@ class PublicReads:
         self._runtime, self._config, self._catalogue = runtime, runtime.config, runtime.catalogue
         self._tier: LocalTier[Ready] | None = runtime.local
         self._hosts = hosts_of(self._config)
+        self._known_hosts = self._hosts.known
         self._flights: SingleFlight[_Read] = SingleFlight()
         self._seen: AsOf | None = None
         self._facts: tuple[tuple[bytes, bytes], ...] = ()  # the headers that say what was seen
@@ -118,8 +119,8 @@ class PublicReads:
             tier.doubts += 1
             self._refresh(scope)
         form = self._form(ready, asked, scope, is_hit=True) if asked else ready.plain
-        conditions = asked.get(b"if-none-match"), asked.get(b"if-modified-since")
-        status, headers, body = rendered(scope, self._config, ready, form, facts, *conditions)
+        known, since = (asked.get(b"if-none-match"), asked.get(b"if-modified-since")) if asked else (None, None)
+        status, headers, body = rendered(scope, self._config, ready, form, facts, known, since)
         if belief == "doubtful":
             headers = without_lifetime(headers)
         if scope["method"] == "HEAD":
@@ -129,15 +130,15 @@ class PublicReads:
     def _asked(self, scope: Any) -> dict[bytes, bytes] | None:
         """Return the headers of a request that make a difference to its answer; None when its Host must be refused."""
         asked: dict[bytes, bytes] = {}
-        hosts = 0
+        host = None
         for name, value in scope["headers"]:
             if name in _NAMED:
                 asked[name] = value
             elif name == b"host":
-                hosts += 1
-                if value not in self._hosts.known and not self._hosts.admits(value):
+                if host is not None or (value not in self._known_hosts and not self._hosts.admits(value)):
                     return None
-        return asked if hosts == 1 or (not hosts and scope.get("http_version") != "1.1") else None
+                host = value
+        return asked if host is not None or scope.get("http_version") != "1.1" else None
 
     def _look(self) -> AsOf | None:
         """Return what the log reflects now, asked for once in a turn of the event loop.
