@@ -99,10 +99,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         for follower in (one, two):
             follower.follow(leader)
             follower.start()
-        urls["DATABASE_FOLLOWER_URLS"] = ",".join(node.url("matinee") for node in (one, replace(two, port=relay.port)))
         # Without a local tier, so that every read is one of a copy.
-        with start_server(home, MATINEE_ACCESS_LOG="off", MATINEE_LOCAL_CACHE_BYTES="0", **urls) as server:
+        settings = {"MATINEE_LOCAL_CACHE_BYTES": "0", **urls_of(leader, one, replace(two, port=relay.port))}
+        with start_server(home, MATINEE_ACCESS_LOG="off", **settings) as server:
             yield Fleet(leader, one, two, disk, relay, server, key)
+
+
+def urls_of(leader: PostgresNode, *followers: PostgresNode) -> dict[str, str]:
+    """Return the settings of a server that writes to one node and reads from the others."""
+    read_from = ",".join(node.url("matinee") for node in followers)
+    return {"DATABASE_URL": leader.url("matinee"), "DATABASE_FOLLOWER_URLS": read_from}
 
 
 @contextmanager
@@ -170,6 +176,24 @@ def test_a_follower_is_killed_and_comes_back(fleet: Fleet) -> None:
         for_a_while(load)
         fleet.one.start()
 
+    assert_unharmed(fleet, load)
+    assert_every_write_done(load)
+
+
+def test_a_follower_is_killed_and_comes_back_while_the_log_cannot_be_written(fleet: Fleet) -> None:
+    settings = urls_of(fleet.leader, fleet.one, replace(fleet.two, port=fleet.relay.port))
+    settings |= {"MATINEE_LOCAL_CACHE_BYTES": "0", "MATINEE_LOG_FILE": "/dev/full"}
+    with start_server(fleet.server.home, **settings) as server:
+        unlogged = replace(fleet, server=server)
+        with under_load(unlogged) as load:
+            fleet.one.send(signal.SIGKILL)
+            eventually(unlogged.healthy, lambda names: names == ["leader", "two"])
+            for_a_while(load)
+            fleet.one.start()
+        metrics = server.get("/metrics").text
+
+    assert "matinee_log_lines_lost_total" in metrics
+    assert "matinee_log_lines_lost_total 0.0" not in metrics
     assert_unharmed(fleet, load)
     assert_every_write_done(load)
 
