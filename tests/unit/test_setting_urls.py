@@ -54,7 +54,7 @@ def test_the_timeout_of_a_sqlite_url_is_the_busy_timeout_unless_the_setting_stat
         ("sqlite:////x.db?timeout=soon", "timeout must be a number of seconds from 0 to 60"),
         ("sqlite:////x.db#1", "a # in a file's name is written %23"),
         ("sqlite:////x%00.db", "no path holds a control character"),
-        ("sqlite:////x.db\n", "no path holds a control character"),
+        ("sqlite:////x\n.db", "no path holds a control character"),
         ("sqlite:////50%off.db", "written %25"),
         ("sqlite:////x%ff.db", "not UTF-8"),
         ("sqlite:////srv/folder/", "names a folder"),

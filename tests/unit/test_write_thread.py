@@ -48,7 +48,7 @@ def test_a_leader_that_is_lost_ends_a_write_whose_connection_is_lost_already() -
 
     connection: Any = SimpleNamespace(vendor="postgresql", in_atomic_block=False, connection=SimpleNamespace(fileno=fileno))
     state = LeaderState()
-    state.waits(lambda: leader_link._cut(connection))
+    state.waits(lambda: leader_link._cut(connection, leader_link.Wait()))
 
     state.lost("it is away")
 

@@ -1,8 +1,7 @@
 -- What the watch over the servers asks, ten times a second of each.
 
 -- name: leader_sample
--- How far the leader is: its position, whether it is a follower after all, the bytes of its log that are on disk, and whether
--- sessions like this one may only read.
+-- How far the leader is: position, whether it is a follower after all, bytes of its log on disk, whether sessions may only read.
 SELECT position, pg_is_in_recovery(),
 CASE WHEN pg_is_in_recovery() THEN 0 ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END,
 current_setting('transaction_read_only') = 'on' FROM log_head WHERE id = 1
