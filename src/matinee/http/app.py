@@ -17,7 +17,8 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.connection_guard import ConnectionGuard
-from matinee.http.front import AsgiApp, Front
+from matinee.http.exchange import AsgiApp
+from matinee.http.front import Front
 from matinee.http.limits import Limits
 from matinee.http.log_metrics import LogMetrics
 from matinee.http.ops_listener import OpsListener, inherited

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from matinee import config, logs, runtime
 
 if TYPE_CHECKING:
-    from matinee.http.front import AsgiApp
+    from matinee.http.exchange import AsgiApp
 
 
 def create_app() -> AsgiApp:
