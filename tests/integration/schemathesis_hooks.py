@@ -22,7 +22,7 @@ _REASONS = {
     409: r"is movie \d+ already|merged into itself|person \d+|^There is no movie|was (deleted|merged)",
     410: r"was (deleted at position|merged into) \d+",
     412: r"is at version \d+ \(ETag",
-    422: r"^Idempotency-Key .* came with another request before",
+    422: r"^Idempotency-Key .* came with another request before|: must show something: it holds only blanks",
 }
 _numbers = count(1)
 
