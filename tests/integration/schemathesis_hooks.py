@@ -21,7 +21,7 @@ _REASONS = {
     404: r"^There is no (movie|person) ",
     409: r"is movie \d+ already|merged into itself|person \d+|^There is no movie|was (deleted|merged)",
     410: r"was (deleted at position|merged into) \d+",
-    412: r"is at version \d+ \(ETag",
+    412: r"is at version \d+ \(ETag|is a weak ETag, which never matches",
     422: r"^Idempotency-Key .* came with another request before|: must show something: it holds only blanks",
 }
 _numbers = count(1)

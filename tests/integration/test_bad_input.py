@@ -239,7 +239,7 @@ def test_a_fault_before_any_handler_is_a_500_of_our_shape(service: Service, monk
 
 
 def test_a_fault_in_telling_of_a_fault_is_a_500_all_the_same(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("matinee.http.front.problem_answer", boom)
+    monkeypatch.setattr("matinee.http.exchange.problem_answer", boom)
 
     answer = service.ask("/v1/movies/" + "x" * 2_000)
 

@@ -50,19 +50,19 @@ NAMED = {
     "openssl": (b"Salted__....", "is encrypted by OpenSSL"),
     "pgp": (b"-----BEGIN PGP MESSAGE-----\n", "is encrypted or signed by PGP"),
     "zeros": (b"\0" * 100, "begins with bytes of zero"),
-    "gzip twice": (gzip.compress(gzip.compress(BOTH)), "is gzip within another compression"),
+    "gzip twice": (gzip.compress(gzip.compress(BOTH, mtime=0)), "is gzip within another compression"),
     "tar.xz": (lzma.compress(b"a".ljust(257, b"\0") + b"ustar"), "is a tar archive"),
 }
 BROKEN = {
-    "gzip cut off": gzip.compress(BOTH)[:-9],
+    "gzip cut off": gzip.compress(BOTH, mtime=0)[:-9],
     "xz cut off": lzma.compress(BOTH)[:-9],
     "bzip2 cut off": bz2.compress(BOTH)[:-9],
-    "gzip, a wrong checksum": gzip.compress(BOTH)[:-8] + b"\0\0\0\0" + gzip.compress(BOTH)[-4:],
-    "gzip, a broken block": gzip.compress(b"")[:10] + b"\xff" * 40,
-    "gzip and something else": gzip.compress(BOTH) + b"something else",
+    "gzip, a wrong checksum": gzip.compress(BOTH, mtime=0)[:-8] + b"\0\0\0\0" + gzip.compress(BOTH, mtime=0)[-4:],
+    "gzip, a broken block": gzip.compress(b"", mtime=0)[:10] + b"\xff" * 40,
+    "gzip and something else": gzip.compress(BOTH, mtime=0) + b"something else",
     "xz and something else": lzma.compress(BOTH) + b"something else",
     "bzip2 and something else": bz2.compress(BOTH) + b"something else",
-    "gzip and half of another": gzip.compress(ONE) + gzip.compress(TWO)[:-9],
+    "gzip and half of another": gzip.compress(ONE, mtime=0) + gzip.compress(TWO, mtime=0)[:-9],
 }
 WHOLE = {
     "plain": BOTH,
@@ -71,12 +71,12 @@ WHOLE = {
     "byte order mark in the middle": b"\xef\xbb\xbf" + ONE + b"\xef\xbb\xbf" + TWO,
     "Windows lines": BOTH.replace(b"\n", b"\r\n"),
     "old Mac lines": BOTH.replace(b"\n", b"\r"),
-    "gzip members": gzip.compress(ONE) + gzip.compress(TWO),
-    "gzip, padded": gzip.compress(ONE) + b"\0" * 512 + gzip.compress(TWO) + b"\0" * 512,
+    "gzip members": gzip.compress(ONE, mtime=0) + gzip.compress(TWO, mtime=0),
+    "gzip, padded": gzip.compress(ONE, mtime=0) + b"\0" * 512 + gzip.compress(TWO, mtime=0) + b"\0" * 512,
     "xz streams": lzma.compress(ONE) + lzma.compress(TWO),
     "xz streams, padded": lzma.compress(ONE) + b"\0" * 4 + lzma.compress(TWO),
     "bzip2 streams": bz2.compress(ONE) + bz2.compress(TWO),
-    "a byte order mark in gzip": gzip.compress(b"\xef\xbb\xbf" + BOTH),
+    "a byte order mark in gzip": gzip.compress(b"\xef\xbb\xbf" + BOTH, mtime=0),
 }
 
 
@@ -133,7 +133,7 @@ def test_damaged_compression_is_refused(catalogue_home: Path, tmp_path: Path, na
 def test_an_input_that_breaks_off_says_how_far_it_was_imported(catalogue_home: Path, tmp_path: Path) -> None:
     whole = b"".join(sample_lines(300))
     path = tmp_path / "cut.ndjson.gz"
-    path.write_bytes(gzip.compress(whole)[:-9])
+    path.write_bytes(gzip.compress(whole, mtime=0)[:-9])
 
     with pytest.raises(OperatorError) as caught:
         load(path, catalogue_home)
@@ -146,7 +146,7 @@ def test_an_input_that_breaks_off_says_how_far_it_was_imported(catalogue_home: P
     assert 0 < count <= 300
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n", gzip.compress(b""), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("content", [b"", b"\n\n", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
 def test_an_input_without_a_record_is_an_export_of_an_empty_catalogue(
     catalogue_home: Path, tmp_path: Path, content: bytes
 ) -> None:
@@ -170,7 +170,7 @@ def test_a_damaged_line_of_good_ndjson_is_rejected_alone(catalogue_home: Path, t
 def test_a_pipe_that_cannot_seek_is_read(catalogue_home: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(gzip.compress(ONE) + gzip.compress(TWO)))
+    writer = threading.Thread(target=lambda: pipe.write_bytes(gzip.compress(ONE, mtime=0) + gzip.compress(TWO, mtime=0)))
     writer.start()
 
     report = load(pipe, catalogue_home)
@@ -200,7 +200,7 @@ def test_a_path_that_is_no_file_is_told(tmp_path: Path, name: str) -> None:
 def test_memory_is_bounded_however_well_an_input_is_compressed(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, wbits=31)
     path = tmp_path / "bomb.ndjson.gz"
-    path.write_bytes(b"".join(packer.compress(b" " * 2**20) for _ in range(64)) + packer.flush() + gzip.compress(BOTH))
+    path.write_bytes(b"".join(packer.compress(b" " * 2**20) for _ in range(64)) + packer.flush() + gzip.compress(BOTH, mtime=0))
 
     tracemalloc.start()
     with open_source(str(path)) as source:

@@ -28,8 +28,6 @@ def prepare_home(config: Config) -> Config:
         private_files.make_folder(config.home / "logs")
         if not config.secret_key:
             _make_secret(configuration.secret_path(config))
-        if tightened := modes.tighten(config):
-            tell(f"{len(tightened)} files could be read by others and are for their owner alone now, as {tightened[0]}.")
     except OSError as error:
         raise HomeError(
             f"The data folder {config.home} cannot be used ({error.strerror}). "
@@ -80,6 +78,7 @@ def open_catalogue(config: Config | None = None) -> Config:
     from matinee.storage import schema
 
     schema.check(config)
+    _keep_private(config)
     return config
 
 
@@ -93,7 +92,14 @@ def upgrade_catalogue(config: Config) -> tuple[Config, list[str]]:
     if left_to_do:
         tell(left_to_do)
     schema.check(config)
+    _keep_private(config)
     return config, applied
+
+
+def _keep_private(config: Config) -> None:
+    """Close the files of a catalogue to others, once it is known to be one of ours."""
+    if tightened := modes.tighten(config):
+        tell(f"{len(tightened)} files could be read by others and are for their owner alone now, as {tightened[0]}.")
 
 
 def set_up(config: Config) -> Config:

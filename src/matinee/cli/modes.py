@@ -18,7 +18,7 @@ from matinee.config import Config
 from matinee.errors import OperatorError
 
 _FOLDERS = ("logs", "backups", "rejected")
-_OURS = re.compile(r"catalogue.*|secret_key|logs|backups|rejected|cluster|sample.*|\..*\.part.*|\.secret_key.*")
+_OURS = re.compile(r"catalogue.*|secret_key|logs|backups|rejected|cluster|run|sample.*|\..*\.part.*|\.secret_key.*")
 _PASS_THROUGH = 0o011  # PostgreSQL's user goes through the data folder to a cluster's data
 
 

@@ -37,7 +37,7 @@ def load(home: Path) -> Cluster | None:
     """Return the cluster of a folder as its state file says; None when none was made. Raises: OperatorError."""
     try:
         return _cluster(home, json.loads(_path(home).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise OperatorError(f"{_path(home)} is another user's; run this as the one who made the cluster.") from error

@@ -60,6 +60,9 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # a form of any of o
         return name if name in self.fields else None
 
 
+_MODELS = {"key": "apikey"}  # where the log names a subject otherwise than its model
+
+
 def stale_text(subject: str, subject_id: int) -> str:
     """Return who changed a thing last and when, and what to do about it."""
     newest = Change.objects.filter(subject=subject, subject_id=subject_id).order_by("-position").first()
@@ -70,7 +73,7 @@ def stale_text(subject: str, subject_id: int) -> str:
         '<a href="{}" target="_blank" class="underline">the log</a> shows what the other change was.',
         subject,
         who,
-        reverse(f"admin:catalogue_{subject}_change", args=(subject_id,)),
+        reverse(f"admin:catalogue_{_MODELS.get(subject, subject)}_change", args=(subject_id,)),
         log_address(subject, subject_id),
     )
 
