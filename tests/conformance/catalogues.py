@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,10 +133,9 @@ def fill(size: int, seed: int) -> None:
     keys.revoke(keys.create("old", "read", "tests").prefix, "tests")
     keys.create("good", "write", "tests")
     # More than there are, and those that are gone among them.
-    scores = {movie_id: (chance.uniform(80_000, 80_010), chance.uniform(6_600, 6_610)) for movie_id in range(1, size + 10)}
-    popularity.add(
-        [(movie_id, *both) for movie_id, both in scores.items() if chance.random() < 0.7 or movie_id in (first, second)]
-    )
+    counts = {movie_id: chance.randrange(2, 100_000) for movie_id in range(1, size + 10)}
+    counted = [item for item in counts.items() if chance.random() < 0.7 or item[0] in (first, second)]
+    popularity.add(counted, time.time())
 
 
 def in_memory() -> MemoryReader:
