@@ -181,7 +181,11 @@ def test_a_form_of_the_admin_that_is_broken_off_is_a_499(service: Service) -> No
 
 @pytest.mark.parametrize("path", [MOVIE, "/v1/movies/2", "/v1/movies/999", "/nowhere", "/admin/login/", "/livez"])
 @pytest.mark.parametrize("message", ["http.response.start", "http.response.body"])
-def test_a_client_that_is_gone_when_it_is_answered_is_a_499_and_no_exception(service: Service, path: str, message: str) -> None:
+def test_a_client_that_is_gone_when_it_is_answered_is_a_499_and_no_fault(
+    service: Service, path: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.client.front, "_fault", boom)
+
     def gone(sent: Message) -> None:
         if sent["type"] == message:
             raise OSError("the client is gone")

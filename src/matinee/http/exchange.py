@@ -103,6 +103,8 @@ class Exchange:
             if not self._status:
                 await problem_answer(self._scope, self._front.config, problem)(self._scope, self._receive, self._pass_on)
         except Exception:
+            if self._is_gone:
+                return  # there is no client to answer any more
             if self._status:
                 raise
             body = _LAST_RESORT % self._scope["matinee.request_id"].encode()
