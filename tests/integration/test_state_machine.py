@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from matinee import config as configuration
-from matinee.domain.text import fold
+from matinee.domain.text import identity
 from tests.client import Client
 from tests.conftest import catalogue_in
 
@@ -76,7 +76,7 @@ class Model:
         self.live: dict[int, Live] = {}
         self.gone: dict[int, int | None] = {}  # merged into, None when deleted
         self.owners: dict[str, int] = {}  # imdb's id -> a movie, or what is left of one
-        self.genres: dict[str, str] = {}  # folded name -> as it was written first
+        self.genres: dict[str, str] = {}  # identity of a name -> as it was written first
         self.last_id = 0
 
     def is_taken(self, imdb: str | None, own_id: int) -> bool:
@@ -85,7 +85,7 @@ class Model:
 
     def normal(self, film: Film) -> Film:
         """Return a film as the catalogue writes it: each genre once, in its first spelling."""
-        names = [self.genres.setdefault(fold(name), name) for name in film.genres]
+        names = [self.genres.setdefault(identity(name), name) for name in film.genres]
         return dataclasses.replace(film, genres=tuple(dict.fromkeys(names)))
 
     def put(self, movie_id: int, film: Film, etag: str) -> None:
