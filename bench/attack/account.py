@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import time
 
 from matinee import runtime
 
@@ -16,11 +17,14 @@ def make(name: str) -> str:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
     from django.contrib.sessions.backends.db import SessionStore
 
+    from matinee.http.admin.session_age import BEGAN, USED
+
     user = get_user_model().objects.create_superuser(name, password=secrets.token_urlsafe(32))
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session[BEGAN] = session[USED] = int(time.time())
     session.save()
     return str(session.session_key)
 

@@ -12,7 +12,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-_BEGAN, _USED = "matinee.began_s", "matinee.used_s"  # seconds since 1970, whole
+BEGAN, USED = "matinee.began_s", "matinee.used_s"  # seconds since 1970, whole
 _NOTED_EVERY_S = 600  # a session is written at most so often because it is used
 
 
@@ -31,11 +31,11 @@ class SessionAge:
 
 def _look_at(request: HttpRequest, now_s: int) -> None:
     session = request.session
-    began_s, used_s = session.get(_BEGAN, 0), session.get(_USED, 0)
+    began_s, used_s = session.get(BEGAN, 0), session.get(USED, 0)
     if now_s - began_s > settings.SESSION_COOKIE_AGE or now_s - used_s > settings.SESSION_IDLE_S:
         logout(request)
     elif now_s - used_s > _NOTED_EVERY_S:
-        session[_USED] = now_s
+        session[USED] = now_s
 
 
 def connect() -> None:
@@ -44,4 +44,4 @@ def connect() -> None:
 
 
 def _begin(request: HttpRequest, **_: Any) -> None:
-    request.session[_BEGAN] = request.session[_USED] = int(time.time())
+    request.session[BEGAN] = request.session[USED] = int(time.time())
