@@ -85,6 +85,12 @@ def test_a_table_that_somebody_holds_is_told_and_the_next_try_goes_on(small_cata
         owner.execute("ALTER TABLE movie_facet DROP COLUMN title_key")
         owner.execute("DROP TABLE movie_popularity")
         owner.execute("DROP INDEX document_added")
+        owner.execute("ALTER TABLE api_key DROP COLUMN quota")
+        owner.execute("DROP TABLE sign_in_attempt")
+        owner.execute("ALTER TABLE log_head DROP COLUMN folding")
+        owner.execute("ALTER TABLE facet DROP CONSTRAINT facet_name_once")
+        owner.execute("DROP INDEX facet_fold")
+        owner.execute("ALTER TABLE facet ADD CONSTRAINT facet_once UNIQUE (kind, name_fold)")
     with psycopg.connect(os.environ["DATABASE_URL"]) as somebody:
         somebody.execute("LOCK TABLE movie_document IN ROW EXCLUSIVE MODE")
         held = matinee(small_catalogue, "migrate")
