@@ -230,10 +230,9 @@ def test_scores_that_were_written_while_the_clock_was_a_year_ahead_lead_nothing_
     counted({2: 50})
     counted({1: 4, 3: 3})
 
+    after = movies._loop.run_until_complete(movies.runtime.popularity.top("week", 9))
     assert before == []
-    assert [(movie, round(worth)) for movie, worth in movies._loop.run_until_complete(movies.runtime.popularity.top("week", 9))] == [
-        (2, 50), (1, 6), (3, 3), (4, 2),
-    ]  # fmt: skip
+    assert [(movie, round(worth)) for movie, worth in after] == [(2, 50), (1, 6), (3, 3), (4, 2)]
     assert [ids(movies, f"/v1/trending?window={window}") for window in HALF_LIVES_S] == [[2, 1, 3, 4]] * 2
 
 
