@@ -31,7 +31,7 @@ def is_ip(host: str) -> bool:
 
 
 def in_url(host: str) -> str:
-    """Return a host as it stands in a URL or before a port: IPv6 in brackets."""
+    """Return a host in the form that a URL or a port needs: IPv6 in brackets."""
     host = bare(host)
     return f"[{host}]" if ":" in host else host
 

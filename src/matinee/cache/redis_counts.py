@@ -32,7 +32,7 @@ _ADD_DEADLINE_S = 1.0  # nobody waits for it
 _LONG_LIST = 1_000  # movies; a longer list is read by who warms up, and may take its time
 _LONG_DEADLINE_S = 1.0
 # Joins and mends scores as domain/popularity.py does, by Redis's own clock. It removes the least ones as often as it adds some,
-# and never many at once: clearing away a hundred thousand would keep everybody waiting for a twentieth of a second.
+# and never many at once: clearing away a hundred thousand would delay all requests by a twentieth of a second.
 _ADD = """
 local most, kept_s, movies, at = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local half_lives = {tonumber(ARGV[5]), tonumber(ARGV[6])}
