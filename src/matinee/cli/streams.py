@@ -10,9 +10,14 @@ import errno
 import io
 import os
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 from matinee.errors import OperatorError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 # A closed stream becomes /dev/null opened the wrong way round: using it is an error (EBADF), as it is for other programs.
 _MODES = {0: os.O_WRONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
@@ -27,14 +32,28 @@ class OutputFailed(OperatorError):
         self.is_closed_pipe = error.errno == errno.EPIPE
 
 
-class _Output(io.FileIO):
-    """Descriptor 1, whose failures are told apart from those of any other file."""
+class _Output(io.BufferedWriter):
+    """Standard output, whose failures are told apart from those of any other file.
 
-    def write(self, data: object, /) -> int | None:  # type: ignore[override]
-        try:
-            return super().write(data)  # type: ignore[arg-type]
-        except OSError as error:
-            raise OutputFailed(error) from error
+    The descriptor below it stays a plain io.FileIO: if Ctrl-C could raise between its write and the count of the written bytes,
+    the same bytes would be written again at exit.
+    """
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with _told_apart():
+            return super().write(data)
+
+    def flush(self) -> None:
+        with _told_apart():
+            super().flush()
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputFailed(error) from error
 
 
 def prepare() -> None:
@@ -55,8 +74,8 @@ def _output(before: TextIO | None) -> TextIO:
     # A title that the terminal's encoding lacks is printed with escapes.
     errors = "backslashreplace" if errors in {None, "strict"} else errors
     is_terminal = before is not None and before.isatty()
-    buffered = io.BufferedWriter(_Output(1, "w", closefd=False))
-    return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, line_buffering=is_terminal)
+    output = _Output(io.FileIO(1, "w", closefd=False))
+    return io.TextIOWrapper(output, encoding=encoding, errors=errors, line_buffering=is_terminal)
 
 
 def flush() -> None:
