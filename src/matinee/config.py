@@ -28,6 +28,7 @@ from matinee.setting_values import AUTO, as_text, cleaned, folder
 
 _LOCAL_SHARE = 0.1  # of the machine's memory, for the local caches of all its server processes together
 _LEAST_LOCAL_BYTES, _MOST_LOCAL_BYTES = 16 * 2**20, 2 * 2**30  # of one process; beyond, the catalogue is in memory anyway
+_COMPANIONS = ("", "-wal", "-shm", "-journal")  # the files that SQLite keeps beside a database
 _MOST_CONNECTIONS = 4096  # of one process, unless it is set
 _OWN_FILES = 512  # of one process: databases, caches, logs, the health listener
 _CLIENT_RATE_PER_S, _KEY_RATE_PER_S = 100.0, 500.0  # in production; a process answers about 3,000 uncached reads a second
@@ -149,6 +150,8 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     config = Config(**values)
     if "secret_key" not in values:
         config = dataclasses.replace(config, secret_key=_kept_secret(config))
+    if config.log_file and os.path.realpath(config.log_file) in map(os.path.realpath, own_files(config)):
+        faults.append(f"MATINEE_LOG_FILE={config.log_file} belongs to the catalogue itself; choose another file")
     if config.redis_url and config.memcached_url:
         faults.append("REDIS_URL and MEMCACHED_URL are both set; choose one, and unset the other")
     faults.extend(_production_faults(config, environ))
@@ -189,6 +192,12 @@ def origins(config: Config, environ: Mapping[str, str] | None = None) -> list[Or
 def secret_path(config: Config) -> Path:
     """Return the file in which `matinee up` keeps the secret key that it made."""
     return config.home / "secret_key"
+
+
+def own_files(config: Config) -> list[Path]:
+    """Return the files of the catalogue that nothing else may write: the secret key, SQLite's database and those beside it."""
+    database = [] if config.on_postgres else [Path(f"{config.database_path}{end}") for end in _COMPANIONS]
+    return [secret_path(config), *database]
 
 
 def _kept_secret(config: Config) -> str:

@@ -64,6 +64,16 @@ def test_every_node_runs_and_the_balancer_answers_for_the_servers(made: tuple[Pa
     assert film(home) == 200
 
 
+def test_each_server_writes_the_log_of_its_node_itself_and_so_rotates_it(made: tuple[Path, str]) -> None:
+    home, _ = made
+    log = Path(nodes(home)["server-1"]["log"])
+
+    assert httpx.get(nodes(home)["server-1"]["address"] + "/v1/movies/987654", timeout=5).status_code == 404
+
+    eventually(log.read_text, lambda text: "/v1/movies/987654" in text, 20)
+    assert f"MATINEE_LOG_FILE={log}" in (home / "cluster/config/server-1.env").read_text().splitlines()
+
+
 def test_up_again_finds_everything_running(made: tuple[Path, str]) -> None:
     assert "The cluster is up already." in done(made[0], "up")
 

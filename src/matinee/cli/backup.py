@@ -24,6 +24,7 @@ from matinee import config as configuration
 from matinee import private_files
 from matinee.cli.cluster_settings import load_settings
 from matinee.cli.output import Json, as_json, progress, tell
+from matinee.cli.output_files import require_output
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -31,6 +32,8 @@ _ABOUT = "matinee.json"  # what is in a base backup, as it was told when it was 
 _FILE, _FOLDER = "catalogue-{}.sqlite3", "base-{}"
 _STAMP = r"\d{8}T\d{6}Z"
 _MIB = 2**20
+# How a compressed file begins, and the program that unpacks it beside itself.
+_PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zX": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 
 
 def backup(
@@ -55,6 +58,7 @@ def backup(
     if from_follower and not config.follower_urls:
         raise OperatorError("--from-follower needs DATABASE_FOLLOWER_URLS; set it, or leave the option out.")
     path = _target(config, target)
+    require_output(config, path)
     with _undone(path):
         private_files.make_folder(path.parent)
         _require_free(path, force=force)
@@ -196,6 +200,7 @@ def _restore_file(config: Config, source: Path, into: Path | None, *, force: boo
             f"{source} is no base backup of PostgreSQL, but a file: unset DATABASE_URL and leave out --into to restore a "
             "catalogue of SQLite. Into PostgreSQL it comes by `matinee export ndjson` and `matinee import ndjson`."
         )
+    _require_unpacked(source)
     config = set_up(config)
     from matinee.storage import backups, schema
 
@@ -223,6 +228,14 @@ def _restore_file(config: Config, source: Path, into: Path | None, *, force: boo
         "position": done.found.position,
         "missing_migrations": missing,
     }
+
+
+def _require_unpacked(source: Path) -> None:
+    with source.open("rb") as file:
+        head = file.read(4)
+    for beginning, program in _PACKED.items():
+        if head.startswith(beginning):
+            raise OperatorError(f"{source} is compressed; unpack it with `{program} -dk {source}`, and restore that file.")
 
 
 def _name_to_keep(catalogue: Path) -> Path:

@@ -12,11 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from matinee import config as configuration
 from matinee.cache import simulation, traces
 from matinee.cache.picture import draw
 from matinee.cache.policy import POLICIES
 from matinee.cache.traces import Trace
 from matinee.cli.output import Json, as_json, progress, table, tell
+from matinee.cli.output_files import require_output
 from matinee.errors import OperatorError
 from matinee.private_files import share_as_user_would
 
@@ -37,6 +39,7 @@ def simulate(
     """Replay a trace against the policies, and against the best that can be had; exit code 1 when a line was unreadable."""
     percents, policies = _percents(sizes), _policies(policy)
     if picture:
+        require_output(configuration.load(), picture, *({trace} - traces.MAKERS.keys()))
         _write(picture, "")  # that it cannot be written is told before the work, not after it
     found = traces.MAKERS[trace](requests, ids, seed) if trace in traces.MAKERS else _read(trace)
     report = _simulate(trace, found, percents, policies, warm_up)

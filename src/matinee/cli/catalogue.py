@@ -20,6 +20,7 @@ from matinee import private_files
 from matinee.cli.cluster_settings import load_settings
 from matinee.cli.home import open_catalogue, upgrade_catalogue
 from matinee.cli.output import Json, as_json, progress, tell
+from matinee.cli.output_files import require_output
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -54,7 +55,9 @@ def import_fynd(path: InputPath, rejected: RejectedPath = None, as_json_: Json =
 
 def _import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, as_json_: bool) -> None:
     name = "stdin" if path == "-" else Path(path).name
-    report = run_import(config, path, read, rejected or config.home / "rejected" / f"{name}.ndjson", name)
+    rejected = rejected or config.home / "rejected" / f"{name}.ndjson"
+    require_output(config, rejected, path)
+    report = run_import(config, path, read, rejected, name)
     if as_json_:
         as_json(asdict(report))
     else:
@@ -122,6 +125,8 @@ def export_ndjson(
 ) -> None:
     """Write every movie, one a line, in the order of their last changes; `import ndjson` reads it back."""
     config = open_catalogue()
+    if path != "-":
+        require_output(config, Path(path))
     from matinee import runtime
 
     catalogue = runtime.build(config).catalogue

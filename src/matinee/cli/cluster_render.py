@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from matinee import config as configuration
 from matinee.cli.output import tell
+from matinee.cli.output_files import require_output
 from matinee.errors import OperatorError
 from matinee.ops import rendering
 from matinee.ops import topology as topologies
@@ -38,6 +40,7 @@ def render(
     if target not in rendering.TARGETS:
         raise OperatorError(f"There is no target {target!r}; choose one of: {', '.join(rendering.TARGETS)}.")
     said = topologies.read(file)
+    require_output(configuration.load(), out, file)
     written = rendering.render(said, target, out.resolve())
     for path in written:
         typer.echo(str(path))

@@ -115,7 +115,9 @@ def _choose_shape(cluster: Cluster, config: Config, wanted: Wanted) -> None:
     shape.balance = wanted.balance or shape.balance
     shape.micro_cache = shape.micro_cache if wanted.micro_cache is None else wanted.micro_cache
     shape.settings.setdefault("MATINEE_HOME", str(config.home))
-    shape.settings.setdefault("MATINEE_LOG_FILE", "")  # what it says goes to the node's own log
+    if not shape.settings.get("MATINEE_LOG_FILE"):
+        # The node's own log, which the server rotates; what it says before its log is set up is appended there too.
+        shape.settings["MATINEE_LOG_FILE"] = str(cluster.home / "{name}.log")
 
 
 def _follower_count(cluster: Cluster) -> int:

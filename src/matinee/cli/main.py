@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
+import structlog
 import typer
 
 from matinee import __version__
@@ -194,6 +195,8 @@ def main() -> None:
     """Run the command line as a process."""
     streams.prepare()
     speak_utf8()
+    # Standard output is for results: what a command logs must not end in an export. A server sets its own log up.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     keep_private()
     code = run()
     try:

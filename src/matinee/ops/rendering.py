@@ -172,7 +172,7 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     if redis := redis_url(topology):
         yield "REDIS_URL", redis, "the cache that all servers share"
     for name, value in cluster.settings.items():
-        yield name, value, "as `matinee cluster up` was told"
+        yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
 
 
 def trusted_proxies(topology: Topology) -> list[str]:
