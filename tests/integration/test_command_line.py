@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from matinee import config as configuration
 from matinee import runtime
-from matinee.cli.main import app
+from matinee.cli.reference import app
 from matinee.errors import Unauthenticated
 from tests import postgres
 from tests.conftest import catalogue_in
