@@ -28,6 +28,7 @@ from matinee.storage.asking import Asking
 from matinee.storage.reader import KeyRow
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Discard = Callable[[int], Awaitable[None]]
 KEY_REFRESH_S = 5.0  # how long a key's row is used before it is read again: a changed quota takes effect so soon
 _UNKNOWN_REFRESH_S = 1.0  # a key that was just made may not have reached the copy that was asked
 _MAX_KEYS, _MAX_KEY_CHARS = 2_000, 200
@@ -36,7 +37,6 @@ _UNLIMITED = frozenset(("/livez", "/readyz", "/metrics"))
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _READ_COST, _WRITE_COST = 1, 5
 _EXPENSIVE_COST, _REFUSED_KEY_COST = 10, 10  # on top
-_WITH_BODY = frozenset((b"content-length", b"transfer-encoding"))
 _DISCARD_BYTES = 2**20  # of a refused request's body; the connection can be used again only when the body has been read
 KEY_REFUSED = "matinee.key_refused"  # stands in a request's scope when its key was refused
 log = structlog.get_logger("matinee.http")
@@ -65,11 +65,11 @@ class Limits:
         await background.end(self._background)
         await self._runtime.totals.close()
 
-    def around(self, app: AsgiApp) -> AsgiApp:
-        """Return the application with the limits around it."""
-        return partial(self._run, app)
+    def around(self, app: AsgiApp, discard: Discard) -> AsgiApp:
+        """Return the application with the limits around it. `discard` reads at most so much of a refused request's body."""
+        return partial(self._run, app, discard)
 
-    async def _run(self, app: AsgiApp, scope: Any, receive: Any, send: Any) -> None:
+    async def _run(self, app: AsgiApp, discard: Discard, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request within the limits. Raises: TooManyRequests."""
         client = client_group(client_address(scope, self._config.trusted_proxies))
         asking = scope["matinee.asking"] = Asking(client)
@@ -79,7 +79,7 @@ class Limits:
             return
         subject, policy = counted
         if (error := self._take(scope, subject, policy)) is not None:
-            await _discard(scope, receive)
+            await discard(_DISCARD_BYTES)
             raise error
         try:
             await app(scope, receive, send)
@@ -153,12 +153,3 @@ def _bearer(scope: Any) -> str | None:
         if name == b"authorization" and value[:7].lower() == b"bearer " and len(value) <= _MAX_KEY_CHARS:
             return str(value[7:].strip().decode("latin-1"))
     return None
-
-
-async def _discard(scope: Any, receive: Any) -> None:
-    more = not _WITH_BODY.isdisjoint(name for name, _ in scope["headers"])
-    read_bytes = 0
-    while more and read_bytes <= _DISCARD_BYTES:
-        message = await receive()
-        read_bytes += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
