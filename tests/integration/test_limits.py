@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 
@@ -95,10 +96,28 @@ def test_health_is_never_limited_and_refusals_are_counted(limited: Limited) -> N
     before = refusals()
     limited.count()
 
-    health = [limited.get(path) for path in ("/livez", "/readyz", "/metrics")]
-    assert [answer.status_code for answer in health] == [200] * 3
+    health = [limited.get(path) for path in ("/livez", "/readyz")]
+    assert [answer.status_code for answer in health] == [200] * 2
     assert "ratelimit" not in health[0].headers
     assert refusals() == before + 1
+
+
+def test_metrics_count_on_a_client_and_on_nothing_at_the_health_listener(limited: Limited) -> None:
+    listener = httpx.AsyncClient(transport=httpx.ASGITransport(app=of_listener(limited.front)), base_url="http://localhost")
+
+    answered = limited.count("/metrics")
+
+    at_listener = [limited._loop.run_until_complete(listener.get("/metrics")).status_code for _ in range(2)]
+    assert (answered, at_listener) == (20, [200, 200])
+
+
+def of_listener(front: Any) -> Any:
+    """Return the service as the health listener asks it: without a client."""
+
+    async def ask(scope: Any, receive: Any, send: Any) -> None:
+        await front({**scope, "client": None}, receive, send)
+
+    return ask
 
 
 def test_a_write_costs_five_requests_and_a_refused_key_ten_more(limited: Limited) -> None:

@@ -79,6 +79,30 @@ def test_health_and_what_is_kept_are_answered_without_a_place(movies: Client) ->
     assert before == after == [200, 200, 404, 200]
 
 
+def test_any_number_of_health_requests_takes_no_place_and_one_statement(movies: Client) -> None:
+    movies.health.position.kept_s = 60.0
+    taken: list[int] = []
+    before = movies.reader.statements
+
+    async def place() -> int:
+        taken.append(movies.front.places.taken)
+        return await movies.runtime.catalogue.position()
+
+    movies.health.position._make = place
+    statuses = [movies.get("/readyz").status_code for _ in range(5)]
+
+    assert (statuses, taken, movies.reader.statements - before) == ([200] * 5, [0], 1)
+
+
+def test_metrics_are_rendered_once_for_all_who_ask_within_a_second(movies: Client) -> None:
+    movies.health.metrics.kept_s = 60.0
+
+    first = movies.get("/metrics").content
+    movies.get("/v1/movies/1")
+
+    assert movies.get("/metrics").content == first
+
+
 @pytest.mark.parametrize("path", ["/v1/movies/1", "/v1/changes", "/docs", "/admin/login/", "/static/none.css", "/nowhere"])
 def test_all_else_needs_a_place(movies: Client, path: str) -> None:
     with full(movies):

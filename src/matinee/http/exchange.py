@@ -198,14 +198,14 @@ class Exchange:
     def _late(self) -> RequestTimeout:
         """Return the error of a body that has taken too long, or that was evicted, and expect no more of it."""
         self._is_body_over = True
-        config = self._front.config
+        timeout_s, most_bytes = self._front.config.body_timeout_s, self._front.bodies.most_bytes
         if self._is_evicted:
             return RequestTimeout(
-                f"Bodies that are still arriving fill {self._front.bodies.most_bytes} bytes of this server process, and this one "
-                "was the largest of the address that sends the most; send it again later, faster, and fewer at once."
+                f"Bodies that are still arriving fill {most_bytes} bytes of this server process, and this one was the largest "
+                "of the client that sends the most; send it again later, faster, and fewer at once."
             )
         return RequestTimeout(
-            f"The body did not arrive completely within {config.body_timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
+            f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
         )
 
     def end_body(self) -> None:

@@ -1,8 +1,8 @@
 """Limit the requests of each client address and each API key. Called by the front for every request that is no local hit.
 
 A request with a valid key counts on the key, all others on the client's address: a /64 network with IPv6, the address that a
-trusted proxy reports (client.py). Costs are weighted. Health is never limited. With Redis, all processes count together
-(limit_sharing.py); without, each process holds the limits alone.
+trusted proxy reports (client.py). Costs are weighted. /livez and /readyz are never limited. With Redis, all processes count
+together (limit_sharing.py); without, each process holds the limits alone.
 This module must never wait for Redis on a request's path, and must never let an error of a look-up fail a request.
 """
 
@@ -33,7 +33,7 @@ KEY_REFRESH_S = 5.0  # how long a key's row is used before it is read again: a c
 _UNKNOWN_REFRESH_S = 1.0  # a key that was just made may not have reached the copy that was asked
 _MAX_KEYS, _MAX_KEY_CHARS = 2_000, 200
 _CLIENT_WINDOW_S, _KEY_WINDOW_S = 10, 60
-_UNLIMITED = frozenset(("/livez", "/readyz", "/metrics"))
+_UNLIMITED = frozenset(("/livez", "/readyz"))  # /metrics of the health listener has no client to count on
 _READS = frozenset(("GET", "HEAD", "OPTIONS"))
 _READ_COST, _WRITE_COST = 1, 5
 _EXPENSIVE_COST, _REFUSED_KEY_COST = 10, 10  # on top
