@@ -169,6 +169,37 @@ def test_clients_behind_a_trusted_proxy_are_told_apart_and_an_ipv6_network_is_on
     assert (answered, invented) == ([20, 20, 20, 0], 0)
 
 
+def test_all_networks_of_an_ipv6_site_together_get_what_sixteen_clients_get(small_catalogue: Path) -> None:
+    with Limited(small_catalogue, trusted_proxies=PROXY, client_rate=0.2) as client:  # two at once
+        used = [client.count(headers=forwarded(f"2001:db8:1:{number:x}::1")) for number in range(16)]
+        refused = client.get("/v1/genres", headers=forwarded("2001:db8:1:99::1"))
+        other = client.count(headers=forwarded("2001:db8:2::1"))
+
+    assert (used, other) == ([2] * 16, 2)
+    assert (refused.status_code, refused.headers["ratelimit-policy"]) == (429, '"site";q=32;w=10')
+    assert refused.json()["detail"] == "This IPv6 /48 network has used its 32 requests of 10 s; wait 1 s, then send fewer."
+
+
+def test_unknown_keys_of_an_ipv6_site_cost_no_look_up_when_it_has_nothing_left(small_catalogue: Path) -> None:
+    with Limited(small_catalogue, trusted_proxies=PROXY, client_rate=0.1) as client:  # one at once
+        for number in range(20):
+            client.get("/v1/genres", headers=forwarded(f"2001:db8:1:{number:x}::1"))
+        before = client.reader.statements
+
+        refused = client.get("/v1/genres", headers=forwarded("2001:db8:1:99::1") | bearer("matinee_unknown")["headers"])
+
+    assert (refused.status_code, client.reader.statements) == (429, before)
+
+
+def test_an_answer_that_a_shared_cache_may_keep_says_nothing_of_one_clients_limit(small_catalogue: Path) -> None:
+    def told(**changes: Any) -> bool:
+        with Limited(small_catalogue, **changes) as client:
+            return "ratelimit" in client.get("/v1/movies/1").headers
+
+    kept = [told(s_maxage_s=5), told(cdn_max_age_s=60), told(max_age_s=5)]
+    assert (told(), told(max_age_s=5, public_reads=False), kept) == (True, True, [False] * 3)
+
+
 def test_an_address_that_a_client_invents_gives_it_no_more_requests(limited: Limited) -> None:
     answered = [limited.count(headers=forwarded(f"192.0.2.{number}")) for number in range(3)]
 
