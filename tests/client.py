@@ -20,6 +20,8 @@ class Client:
         named = {"allowed_hosts": ("testserver", *config.allowed_hosts)}  # links show hosts that are named, no others
         self.config = dataclasses.replace(config, **named | changes)
         self.front = build(self.config)
+        for shared in (self.health.position, self.health.metrics):
+            shared.kept_s = 0.0  # a test sees each change at once
         self._loop = asyncio.new_event_loop()
         transport = httpx.ASGITransport(app=self.front)  # type: ignore[arg-type]
         self._http = httpx.AsyncClient(
@@ -39,6 +41,11 @@ class Client:
     def runtime(self) -> Any:
         """Return the parts that the service works with."""
         return self.front.api.state.runtime  # type: ignore[attr-defined]
+
+    @property
+    def health(self) -> Any:
+        """Return what the requests for health share."""
+        return self.front.api.state.health  # type: ignore[attr-defined]
 
     @property
     def reader(self) -> Any:

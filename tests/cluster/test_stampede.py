@@ -59,8 +59,14 @@ def waiting(session: psycopg.Connection) -> int:
 
 def counted(several: list[Server], *names: str) -> list[int]:
     """Return, of each server, the sum of some numbers that it has counted."""
-    pages = [server.get("/metrics").text.splitlines() for server in several]
+    pages = [fresh_metrics(server).splitlines() for server in several]
     return [sum(int(float(line.split()[-1])) for line in lines if line.startswith(names)) for lines in pages]
+
+
+def fresh_metrics(server: Server) -> str:
+    """Return metrics that were rendered after this call: they are kept for a second, and count the requests for them."""
+    kept = server.get("/metrics").text
+    return eventually(lambda: server.get("/metrics").text, lambda text: text != kept)
 
 
 async def seen(look: Callable[[], T], expected: Callable[[T], bool]) -> T:

@@ -70,6 +70,32 @@ def test_a_preflight_is_answered_for_an_allowed_origin(catalogue_home: Path) -> 
     assert "If-Match" in response.headers["access-control-allow-headers"]
 
 
+@pytest.mark.parametrize(
+    ("origins", "path", "origin"),
+    [
+        ((), "/v1/movies/1", ORIGIN),
+        ((ORIGIN,), "/v1/movies/1", "https://elsewhere.example.org"),
+        ((ORIGIN,), "/admin/", ORIGIN),
+        ((ORIGIN,), "/v1/movies/1", ""),
+    ],
+    ids=["no CORS", "another origin", "the admin", "no origin"],
+)
+def test_no_other_preflight_is_answered(catalogue_home: Path, origins: tuple[str, ...], path: str, origin: str) -> None:
+    headers = {"access-control-request-method": "PATCH"} | ({"origin": origin} if origin else {})
+    with Client(configuration.load(home=catalogue_home), cors_origins=origins) as client:
+        response = client.request("OPTIONS", path, headers=headers)
+
+    assert "access-control-allow-methods" not in response.headers
+
+
+def test_a_preflight_counts_as_a_request(catalogue_home: Path) -> None:
+    headers = {"origin": ORIGIN, "access-control-request-method": "PATCH"}
+    with Client(configuration.load(home=catalogue_home), cors_origins=(ORIGIN,), client_rate=0.1) as client:
+        statuses = [client.request("OPTIONS", "/v1/movies/1", headers=headers).status_code for _ in range(2)]
+
+    assert statuses == [204, 429]
+
+
 def test_livez_asks_the_catalogue_nothing(client: Client) -> None:
     before = client.reader.statements
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 
@@ -95,10 +96,28 @@ def test_health_is_never_limited_and_refusals_are_counted(limited: Limited) -> N
     before = refusals()
     limited.count()
 
-    health = [limited.get(path) for path in ("/livez", "/readyz", "/metrics")]
-    assert [answer.status_code for answer in health] == [200] * 3
+    health = [limited.get(path) for path in ("/livez", "/readyz")]
+    assert [answer.status_code for answer in health] == [200] * 2
     assert "ratelimit" not in health[0].headers
     assert refusals() == before + 1
+
+
+def test_metrics_count_on_a_client_and_on_nothing_at_the_health_listener(limited: Limited) -> None:
+    listener = httpx.AsyncClient(transport=httpx.ASGITransport(app=of_listener(limited.front)), base_url="http://localhost")
+
+    answered = limited.count("/metrics")
+
+    at_listener = [limited._loop.run_until_complete(listener.get("/metrics")).status_code for _ in range(2)]
+    assert (answered, at_listener) == (20, [200, 200])
+
+
+def of_listener(front: Any) -> Any:
+    """Return the service as the health listener asks it: without a client."""
+
+    async def ask(scope: Any, receive: Any, send: Any) -> None:
+        await front({**scope, "client": None}, receive, send)
+
+    return ask
 
 
 def test_a_write_costs_five_requests_and_a_refused_key_ten_more(limited: Limited) -> None:
@@ -148,6 +167,37 @@ def test_clients_behind_a_trusted_proxy_are_told_apart_and_an_ipv6_network_is_on
         invented = client.count(headers=forwarded("198.51.100.7, 192.0.2.1"))
 
     assert (answered, invented) == ([20, 20, 20, 0], 0)
+
+
+def test_all_networks_of_an_ipv6_site_together_get_what_sixteen_clients_get(small_catalogue: Path) -> None:
+    with Limited(small_catalogue, trusted_proxies=PROXY, client_rate=0.2) as client:  # two at once
+        used = [client.count(headers=forwarded(f"2001:db8:1:{number:x}::1")) for number in range(16)]
+        refused = client.get("/v1/genres", headers=forwarded("2001:db8:1:99::1"))
+        other = client.count(headers=forwarded("2001:db8:2::1"))
+
+    assert (used, other) == ([2] * 16, 2)
+    assert (refused.status_code, refused.headers["ratelimit-policy"]) == (429, '"site";q=32;w=10')
+    assert refused.json()["detail"] == "This IPv6 /48 network has used its 32 requests of 10 s; wait 1 s, then send fewer."
+
+
+def test_unknown_keys_of_an_ipv6_site_cost_no_look_up_when_it_has_nothing_left(small_catalogue: Path) -> None:
+    with Limited(small_catalogue, trusted_proxies=PROXY, client_rate=0.1) as client:  # one at once
+        for number in range(20):
+            client.get("/v1/genres", headers=forwarded(f"2001:db8:1:{number:x}::1"))
+        before = client.reader.statements
+
+        refused = client.get("/v1/genres", headers=forwarded("2001:db8:1:99::1") | bearer("matinee_unknown")["headers"])
+
+    assert (refused.status_code, client.reader.statements) == (429, before)
+
+
+def test_an_answer_that_a_shared_cache_may_keep_says_nothing_of_one_clients_limit(small_catalogue: Path) -> None:
+    def told(**changes: Any) -> bool:
+        with Limited(small_catalogue, **changes) as client:
+            return "ratelimit" in client.get("/v1/movies/1").headers
+
+    kept = [told(s_maxage_s=5), told(cdn_max_age_s=60), told(max_age_s=5)]
+    assert (told(), told(max_age_s=5, public_reads=False), kept) == (True, True, [False] * 3)
 
 
 def test_an_address_that_a_client_invents_gives_it_no_more_requests(limited: Limited) -> None:

@@ -63,7 +63,7 @@ def test_what_was_turned_away_is_counted_as_that_and_as_a_request(movies: Client
 
     assert f"matinee_http_shed_total {(before[0] or 0) + 1}" in text
     assert REGISTRY.get_sample_value("matinee_http_requests_total", labels) == (before[1] or 0) + 1
-    assert "matinee_http_in_flight 101.0" in text
+    assert "matinee_http_in_flight 100.0" in text
 
 
 def test_health_and_what_is_kept_are_answered_without_a_place(movies: Client) -> None:
@@ -77,6 +77,30 @@ def test_health_and_what_is_kept_are_answered_without_a_place(movies: Client) ->
 
     assert health == [200] * 3
     assert before == after == [200, 200, 404, 200]
+
+
+def test_any_number_of_health_requests_takes_no_place_and_one_statement(movies: Client) -> None:
+    movies.health.position.kept_s = 60.0
+    taken: list[int] = []
+    before = movies.reader.statements
+
+    async def place() -> int:
+        taken.append(movies.front.places.taken)
+        return await movies.runtime.catalogue.position()
+
+    movies.health.position._make = place
+    statuses = [movies.get("/readyz").status_code for _ in range(5)]
+
+    assert (statuses, taken, movies.reader.statements - before) == ([200] * 5, [0], 1)
+
+
+def test_metrics_are_rendered_once_for_all_who_ask_within_a_second(movies: Client) -> None:
+    movies.health.metrics.kept_s = 60.0
+
+    first = movies.get("/metrics").content
+    movies.get("/v1/movies/1")
+
+    assert movies.get("/metrics").content == first
 
 
 @pytest.mark.parametrize("path", ["/v1/movies/1", "/v1/changes", "/docs", "/admin/login/", "/static/none.css", "/nowhere"])

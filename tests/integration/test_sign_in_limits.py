@@ -126,6 +126,18 @@ def test_an_address_that_tries_many_accounts_is_blocked(ann: User) -> None:
     assert sign_in("ann", PASSWORD).status_code == 429
 
 
+def test_all_networks_of_an_ipv6_site_count_as_one_address_but_not_for_one_account(ann: User) -> None:
+    for number in range(16):
+        sign_in(f"user{number}", "wrong", f"2001:db8:1:{number:x}::1")
+    for number in range(4):
+        sign_in("ann", "wrong", f"2001:db8:1:{number:x}::1")
+
+    refused = [sign_in("ann", PASSWORD, address).status_code for address in ("2001:db8:1:99::1", "2001:db8:2::1")]
+    assert refused == [429, 302]
+    assert SignInAttempt.objects.filter(kind="address", failures=20).get().address == "2001:db8:1::/48"
+    assert SignInAttempt.objects.filter(kind="pair", account="ann", failures=1).count() == 4
+
+
 def test_the_pause_doubles_up_to_an_hour_and_is_forgotten_after_a_day(ann: User, clock: Clock) -> None:
     pauses = []
     for _ in range(12):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +123,26 @@ def test_another_connection_under_the_same_descriptor_is_not_cut(pair: Pair) -> 
         peer.setblocking(False)
         with pytest.raises(BlockingIOError):
             peer.recv(1)
+
+
+def test_a_file_under_the_same_descriptor_is_neither_cut_nor_duplicated(pair: Pair, tmp_path: Path) -> None:
+    before, number = pair.look(), pair.accepted.fileno()
+    with (tmp_path / "locked").open("w") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)  # closing any other descriptor of this file in this process drops the lock
+        os.dup2(held.fileno(), number)
+
+        was_cut = pair.sockets.cut(before.cookie, says_why=True, is_reset=True)
+        lock = Path("/proc/locks").read_text()
+
+        assert (was_cut, pair.sockets.received_bytes(before.cookie), list(pair.sockets.read())) == (False, None, [])
+        assert f":{os.fstat(held.fileno()).st_ino} " in lock
+
+
+def test_the_bytes_that_have_come_by_now_are_told(pair: Pair) -> None:
+    before = pair.look()
+    pair.client.sendall(b"hello")
+
+    assert eventually(lambda: pair.sockets.received_bytes(before.cookie), lambda seen: seen == 5) == 5
 
 
 def test_a_trusted_peer_is_told() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 from itertools import count
 
-from matinee.http.connection_rules import ConnectionRules, Figures, Limits, Peer, Reason
+import pytest
+
+from matinee.http.client import client_site
+from matinee.http.connection_rules import ConnectionRules, Figures, Limits, Peer, Reason, has_begun
 
 LIMITS = Limits(head_s=10, idle_s=75, answer_s=30, of_client=3, of_process=100)
 _COOKIES = count(1)
@@ -14,7 +17,7 @@ _PORTS = count(40_000)
 
 def figures(group: str = "10.0.0.1", *, quiet_s: float = 2, is_trusted: bool = False, **more: object) -> Figures:
     """Return an unused connection that was answered once; its time without bytes is `quiet_s`."""
-    peer = Peer((group, str(next(_PORTS))), group, is_trusted)
+    peer = Peer((group, str(next(_PORTS))), group, client_site(group.removesuffix("/64")), is_trusted)
     return Figures(next(_COOKIES), peer, 100, 1_000, False, True, quiet_s, quiet_s)._replace(**more)  # type: ignore[arg-type]
 
 
@@ -135,6 +138,37 @@ def test_near_the_limit_of_the_process_the_clients_with_the_most_lose_connection
     doomed = closed([*greedy, *busy, *small], limits=limits)
 
     assert doomed == {one.cookie: "process_limit" for one in greedy[-20:]}
+
+
+def test_near_the_limit_of_the_process_all_networks_of_an_ipv6_site_are_one_client() -> None:
+    site = [figures(f"2001:db8:1:{number:x}::/64", quiet_s=2) for number in range(90)]
+    others = [figures(f"2001:db8:{number:x}:1::/64", quiet_s=70) for number in range(2, 12)]
+
+    doomed = closed([*site, *others])
+
+    assert set(doomed.values()) == {"process_limit"}
+    assert set(doomed) <= {one.cookie for one in site}
+
+
+@pytest.mark.parametrize(
+    ("one", "was_active", "is_active", "more_bytes", "expected"),
+    [
+        (figures(), False, False, 0, False),
+        (figures(), False, True, 0, True),
+        (figures(), False, False, 1, True),
+        (new(), False, False, 1, True),
+        (slow_head(), False, False, 1, False),
+        (slow_head(), False, True, 1, True),
+        (figures(), True, True, 1, False),
+    ],
+    ids=["unused", "in the front", "on the way", "the first one", "a trickle", "a late head", "under way all along"],
+)
+def test_a_request_that_has_begun_since_the_look_is_seen(
+    one: Figures, was_active: bool, is_active: bool, more_bytes: int, expected: bool
+) -> None:
+    received = one.received_bytes + more_bytes
+
+    assert has_begun(one, was_active=was_active, is_active=is_active, received_bytes=received) is expected
 
 
 def test_among_many_clients_with_one_connection_each_the_process_closes_no_more_than_it_must() -> None:

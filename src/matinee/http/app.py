@@ -70,7 +70,15 @@ def api(config: Config, source: Source | None = None) -> Litestar:
         exception_handlers={Exception: problems.handle},
         lifespan=[lifespan],
         state=State(
-            {"runtime": runtime, "reads": public, "warming": warming, "limits": limits, "touched": {}, "beside": beside}
+            {
+                "runtime": runtime,
+                "reads": public,
+                "warming": warming,
+                "limits": limits,
+                "health": health.Health(runtime),
+                "touched": {},
+                "beside": beside,
+            }
         ),
         openapi_config=None,  # openapi.py makes the document: ours states the headers and statuses that are really sent
         logging_config=None,

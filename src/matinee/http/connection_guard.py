@@ -14,7 +14,7 @@ from collections import Counter
 import structlog
 
 from matinee.config import Config
-from matinee.http.connection_rules import ConnectionRules, Figures, Limits, Reason
+from matinee.http.connection_rules import ConnectionRules, Figures, Limits, Reason, has_begun
 from matinee.http.metrics import CLOSED_CONNECTIONS, CONNECTIONS
 from matinee.http.tcp_sockets import TcpSockets, is_supported
 from matinee.http.under_way import UnderWay
@@ -24,6 +24,7 @@ _COST_RATIO, _COST_BUSY_RATIO = 0.04, 0.1  # of a core that looking may take; bu
 _BREATH_S = 0.0005  # in which the event loop gets the interpreter's lock
 _END_GRACE_S = 10.0  # a request that is still under way so long after the server has stopped accepting is cut
 _LOG_EVERY_S = 60.0
+_WHATEVER_HAS_BEGUN = frozenset((Reason.SLOW_READER, Reason.SHUTDOWN))  # closed with a request that has begun since, too
 log = structlog.get_logger("matinee.connections")
 
 
@@ -84,14 +85,18 @@ class ConnectionGuard:
     def _look(self, sockets: TcpSockets) -> None:
         figures = list(sockets.read(pause=lambda: time.sleep(_BREATH_S)))
         now_s, self._count = time.monotonic(), len(figures)
-        doomed = self._rules.judge(now_s, figures, self._under_way.has)
+        active = {each.peer.address for each in figures if self._under_way.has(each.peer.address)}
+        doomed = self._rules.judge(now_s, figures, active.__contains__)
         self._has_listened = self._has_listened or sockets.is_listening
         if self._has_listened and not sockets.is_listening:
             doomed |= self._at_end(now_s, figures)
+        closed: Counter[Reason] = Counter()
         for each in figures:
-            if each.cookie in doomed:
-                self._cut(sockets, each, doomed[each.cookie])
-        self._tell(now_s, Counter(doomed.values()))
+            reason = doomed.get(each.cookie)
+            if reason is not None and self._cut(sockets, each, reason, was_active=each.peer.address in active):
+                closed[reason] += 1
+        self._closed.update(closed)
+        self._tell(now_s, closed)
 
     def _at_end(self, now_s: float, figures: list[Figures]) -> dict[int, Reason]:
         self._ending_since_s = self._ending_since_s or now_s
@@ -99,10 +104,14 @@ class ConnectionGuard:
             return {each.cookie: Reason.SHUTDOWN for each in figures}
         return self._rules.judge_ending(figures, self._under_way.has)
 
-    def _cut(self, sockets: TcpSockets, figures: Figures, reason: Reason) -> None:
+    def _cut(self, sockets: TcpSockets, figures: Figures, reason: Reason, *, was_active: bool) -> bool:
+        """Close a connection and return whether it was closed: a request that has begun since the look keeps it open."""
+        if reason not in _WHATEVER_HAS_BEGUN:
+            is_active, received_bytes = self._under_way.has(figures.peer.address), sockets.received_bytes(figures.cookie)
+            if has_begun(figures, was_active=was_active, is_active=is_active, received_bytes=received_bytes):
+                return False
         says_why = reason is Reason.SLOW_HEAD and not figures.is_held_up
-        if sockets.cut(figures.cookie, says_why=says_why, is_reset=figures.is_held_up):
-            self._closed[reason] += 1
+        return sockets.cut(figures.cookie, says_why=says_why, is_reset=figures.is_held_up)
 
     def _tell(self, now_s: float, closed: Counter[Reason]) -> None:
         is_over = closed[Reason.CLIENT_LIMIT] or closed[Reason.PROCESS_LIMIT]

@@ -25,7 +25,8 @@ class Peer(NamedTuple):
     """The other end of a connection."""
 
     address: tuple[str, str]  # as Granian says it in a request's scope: the port is text
-    group: str
+    group: str  # what the limit of a client counts
+    site: str  # what the limit of the process counts: with IPv6 a /48 network, which one customer may own
     is_trusted: bool
 
 
@@ -161,7 +162,7 @@ class ConnectionRules:
         self.over_limit = {}
         if not self.limits.of_client:
             return
-        groups = _by_client(left)
+        groups = _grouped(left, lambda peer: peer.group)
         self.over_limit = {group: len(each) for group, each in groups.items() if len(each) > self.limits.of_client}
         for group, count in self.over_limit.items():
             idle = [one for one in groups[group] if not one.has_request and one.quiet_s >= _FRESH_S]
@@ -172,7 +173,7 @@ class ConnectionRules:
         if len(left) < self.limits.of_process * _NEAR_RATIO:
             return
         candidates: list[tuple[int, Rank, int]] = []
-        for each in _by_client(left).values():
+        for each in _grouped(left, lambda peer: peer.site).values():
             ranked = sorted(each, key=attrgetter("rank"))
             # The client with the most loses one; then the one that has the most now; and so on.
             candidates += [(place - len(ranked), one.rank, one.figures.cookie) for place, one in enumerate(ranked)]
@@ -190,10 +191,21 @@ def _standing(figures: Figures, *, is_active: bool) -> Standing:
     return Standing(figures, is_active, is_waiting, quiet_s)
 
 
-def _by_client(standings: Iterable[Standing]) -> dict[str, list[Standing]]:
+def has_begun(figures: Figures, *, was_active: bool, is_active: bool, received_bytes: int | None) -> bool:
+    """Return whether a request has begun on a connection since its figures were read, so that it must not be closed for them.
+
+    On a connection whose request was incomplete then, more bytes are no reason: a trickle would keep it open.
+    """
+    if was_active or is_active:
+        return not was_active
+    is_waiting = _standing(figures, is_active=False).is_waiting
+    return not is_waiting and received_bytes != figures.received_bytes
+
+
+def _grouped(standings: Iterable[Standing], name: Callable[[Peer], str]) -> dict[str, list[Standing]]:
     """Return the connections of each client that is not a trusted proxy."""
     groups: dict[str, list[Standing]] = {}
     for one in standings:
         if not one.figures.peer.is_trusted:
-            groups.setdefault(one.figures.peer.group, []).append(one)
+            groups.setdefault(name(one.figures.peer), []).append(one)
     return groups

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, Overloaded, RequestTimeout
 from matinee.http.addresses import require_possible
+from matinee.http.client import client_site
 from matinee.http.outgoing import PREFLIGHT
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.reads import route_of
@@ -27,7 +28,6 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 DJANGO = ("/admin", "/static/")
 ALWAYS_ANSWERED = frozenset(("/livez", "/readyz", "/metrics"))
-_WITH_BODY = frozenset((b"content-length", b"transfer-encoding"))
 # A client that is still sending does not read; what it sends beyond the limit is thrown away up to here, so
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
@@ -49,8 +49,11 @@ class Exchange:
         "_has_place",
         "_is_body_over",
         "_is_chunked",
+        "_is_discarding",
         "_is_django",
+        "_is_evicted",
         "_is_gone",
+        "_is_preflight",
         "_method",
         "_read_bytes",
         "_receive",
@@ -59,6 +62,7 @@ class Exchange:
         "_sent_bytes",
         "_stated_bytes",
         "_status",
+        "client",
         "is_admin",
     )
 
@@ -69,7 +73,9 @@ class Exchange:
         # Sign-ins have slots of their own (sign_in_slots.py): a flood of them must not fill the admin's share of the places.
         self.is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
+        self.client = client_site(front.client(scope))
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
+        self._is_discarding = self._is_evicted = self._is_preflight = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
         self._body_due_s: float | None = None
         self._body_timeout: asyncio.Timeout | None = None
@@ -79,20 +85,19 @@ class Exchange:
 
     async def run(self) -> None:
         """Hand the request to what answers it, and watch over what goes in and out."""
-        scope, config = self._scope, self._front.config
+        scope = self._scope
         try:
             require_possible(scope, self._front.hosts, is_health=scope["path"] in ALWAYS_ANSWERED, is_admin=self._is_django)
             app = self._front.choose(self, scope)
-            if self._stated_bytes > config.max_body_bytes:
-                if self._stated_bytes <= _DISCARD_BYTES:
-                    await self._discard()
-                raise BodyTooLarge(self._too_large())
-            if self._method == "OPTIONS" and self._extra and b"access-control-request-method" in dict(scope["headers"]):
-                await self._answer_preflight()
-            else:
-                await app(scope, self._take_in, self._pass_on)
+            await app(scope, self._take_in, self._pass_on)
         except Exception as error:  # noqa: BLE001  it is answered, and logged if it is a fault of ours
             await self._fail(error)
+
+    def own_application(self) -> AsgiApp | None:
+        """Return what answers the request without a handler: a preflight, and a body whose length is above the limit."""
+        if self._stated_bytes > self._front.config.max_body_bytes:
+            return self._refuse_large
+        return self._answer_preflight if self._is_preflight else None
 
     async def _fail(self, error: Exception) -> None:
         """Answer an error that no handler answered. An answer that has begun is left incomplete, which cuts the connection."""
@@ -115,16 +120,20 @@ class Exchange:
 
     def _read_headers(self) -> None:
         """Take the request's id, its origin and its length from its headers, in one walk."""
-        request_id = None
+        request_id, requests_method = None, False
         for name, value in self._scope["headers"]:
             if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
                 request_id = value
             elif name == b"content-length" and value.isdigit():
-                self._stated_bytes = int(value[:20])  # twenty digits are larger than any limit
+                self._stated_bytes = int(value.lstrip(b"0")[:20] or b"0")  # twenty digits are larger than any limit
             elif name == b"transfer-encoding":
                 self._is_chunked = True
             elif name == b"origin" and self._front.outgoing.has_cors:
                 self._extra = self._front.outgoing.cors(value)
+            elif name == b"access-control-request-method":
+                requests_method = True
+        # Only an origin of MATINEE_CORS_ORIGINS gets headers here; pages of other sites have no business in the admin.
+        self._is_preflight = requests_method and self._method == "OPTIONS" and bool(self._extra) and not self._is_django
         request_id = request_id or self._front.new_request_id()
         self._scope["matinee.request_id"] = request_id.decode()
         self._extra.append((b"x-request-id", request_id))
@@ -141,8 +150,7 @@ class Exchange:
 
     async def shed(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
         """Turn the request away. Raises: Overloaded."""
-        if not _WITH_BODY.isdisjoint(name for name, _ in scope["headers"]):
-            await self._discard()  # the connection can be used again only when the body has been read
+        await self.discard(self._front.config.max_body_bytes)
         route = route_of(scope["path"])
         if route is not None:
             scope["path_template"] = route[1]
@@ -169,31 +177,43 @@ class Exchange:
         return message
 
     async def _next_of_body(self) -> Any:
+        if self._is_evicted:
+            raise self._late()
         loop = asyncio.get_running_loop()
-        timeout_s = self._front.config.body_timeout_s
-        self._body_due_s = self._body_due_s or loop.time() + timeout_s
+        self._body_due_s = self._body_due_s or loop.time() + self._front.config.body_timeout_s
         try:
             async with asyncio.timeout_at(self._body_due_s) as self._body_timeout:
                 message = await self._receive()
         except TimeoutError:
-            self._is_body_over = True
-            raise RequestTimeout(
-                f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
-            ) from None
+            raise self._late() from None
         finally:
             self._body_timeout = None
         self._is_body_over = message["type"] == "http.request" and not message.get("more_body", False)
-        if message.get("more_body", False):
-            self._front.bodies.add(self, len(message.get("body", b"")))
-        else:
+        if not message.get("more_body", False):
             self._front.bodies.remove(self)
+        elif not self._is_discarding:  # a piece that is dropped takes no memory
+            self._front.bodies.add(self, len(message.get("body", b"")))
         return message
 
+    def _late(self) -> RequestTimeout:
+        """Return the error of a body that has taken too long, or that was evicted, and expect no more of it."""
+        self._is_body_over = True
+        timeout_s, most_bytes = self._front.config.body_timeout_s, self._front.bodies.most_bytes
+        if self._is_evicted:
+            return RequestTimeout(
+                f"Bodies that are still arriving fill {most_bytes} bytes of this server process, and this one was the largest "
+                "of the client that sends the most; send it again later, faster, and fewer at once."
+            )
+        return RequestTimeout(
+            f"The body did not arrive completely within {timeout_s} s; send it faster, or raise MATINEE_BODY_TIMEOUT_S."
+        )
+
     def end_body(self) -> None:
-        """Stop waiting for the rest of the body, as if its time were over: see bodies.py."""
-        self._body_due_s = -1.0  # before any moment of the loop's clock
-        if self._body_timeout is not None:
-            self._body_timeout.reschedule(self._body_due_s)
+        """Stop waiting for the rest of the body: see bodies.py."""
+        self._is_evicted = True
+        # A timeout that has expired already ends the wait itself; to reschedule it raises.
+        if self._body_timeout is not None and not self._body_timeout.expired():
+            self._body_timeout.reschedule(-1.0)  # before any moment of the loop's clock
 
     async def _take_in(self) -> Any:
         message = await self._more()
@@ -220,14 +240,28 @@ class Exchange:
     def _too_large(self) -> str:
         return f"The body is larger than {self._front.config.max_body_bytes} bytes; send less, or raise MATINEE_MAX_BODY_BYTES."
 
-    async def _discard(self) -> None:
-        more, read_bytes = True, 0
-        while more and read_bytes <= _DISCARD_BYTES:
-            message = await self._more()
-            read_bytes += len(message.get("body", b""))
-            more = message["type"] == "http.request" and message.get("more_body", False)
+    async def discard(self, most_bytes: int) -> None:
+        """Read the rest of the body and drop it: the client then reads its answer, and its connection can be used again.
+
+        A body with a stated length above `most_bytes` is not read at all; the server below closes its connection.
+        """
+        has_body = self._stated_bytes or self._is_chunked
+        if not has_body or self._stated_bytes > most_bytes:
+            return
+        if self._has_place:
+            self._leave()
+        self._is_discarding = True
+        self._front.bodies.remove(self)
+        while not self._is_body_over and self._read_bytes <= most_bytes:
+            message = await self._next_of_body()
+            self._read_bytes += len(message.get("body", b""))
             if message["type"] == "http.disconnect":
                 raise self._broken_off()
+
+    async def _refuse_large(self, *_: Any) -> None:
+        """Raises: BodyTooLarge, when what is worth reading of the body has been read."""
+        await self.discard(_DISCARD_BYTES)
+        raise BodyTooLarge(self._too_large())
 
     async def _pass_on(self, message: Any) -> None:
         if self._is_gone:
@@ -252,7 +286,7 @@ class Exchange:
                 raise ClientGone from error
             raise
 
-    async def _answer_preflight(self) -> None:
+    async def _answer_preflight(self, *_: Any) -> None:
         await self._pass_on({"type": "http.response.start", "status": 204, "headers": PREFLIGHT})
         await self._pass_on({"type": "http.response.body", "body": b""})
 

@@ -114,16 +114,15 @@ class Front:
 
     def choose(self, exchange: Exchange, scope: Any) -> AsgiApp:
         """Return what answers a request that was no hit, and give it a place among those under way unless it needs none."""
-        # Who waits for a load that is under way needs no place: a thousand on one key would keep all others out.
-        is_joined = self._reads.joins(scope)
-        is_shed = not is_joined and self.places.are_taken(is_admin=exchange.is_admin) and self._may_shed(scope)
-        if not is_shed and not is_joined:
+        is_health = scope["path"] in ALWAYS_ANSWERED
+        # A request that waits for a load that is under way needs no place: a thousand on one key would keep all others out.
+        is_joined = not is_health and self._reads.joins(scope)
+        if not is_health and not is_joined:
+            if self.places.are_taken(is_admin=exchange.is_admin) and not self._reads.is_known_absent(scope):
+                return exchange.shed
             exchange.enter()
-        return exchange.shed if is_shed else self._limits.around(self._application(scope))
-
-    def _may_shed(self, scope: Any) -> bool:
-        """Return whether a request may be turned away: not those that watch over us, nor what is answered in microseconds."""
-        return scope["path"] not in ALWAYS_ANSWERED and not self._reads.is_known_absent(scope)
+        application = exchange.own_application() or self._application(scope)
+        return self._limits.around(application, exchange.discard)
 
     def count_shed(self) -> None:
         """Count a request that was turned away."""

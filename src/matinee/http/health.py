@@ -5,6 +5,7 @@ Invariant: /livez never touches the catalogue, so that a slow disk does not get 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,27 @@ from litestar import Request, get
 
 from matinee.errors import MatineeError
 from matinee.http.answers import Answer, plain_json
-from matinee.http.metrics import exposition
+from matinee.http.metrics import exposition, is_of_processes
+from matinee.http.shared_value import SharedValue
 from matinee.runtime import Runtime
 
 DRAIN_VARIABLE = "_MATINEE_DRAIN_FILE"  # set by the server's parent process for its workers; no setting of a user's
+_POSITION_KEPT_S = 0.1  # one statement of the database for all requests within this time
+_METRICS_KEPT_S = 1.0  # counts are published once a second anyway
+
+
+class Health:
+    """What health requests share, so that a flood of them costs little: they need no place and are never turned away."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.position = SharedValue(runtime.catalogue.position, _POSITION_KEPT_S)
+        self.metrics = SharedValue(self._exposition, _METRICS_KEPT_S)
+
+    async def _exposition(self) -> tuple[bytes, bytes]:
+        self._runtime.publish()
+        # To read the files of several processes takes 30 ms, which requests must not wait for.
+        return await asyncio.to_thread(exposition) if is_of_processes() else exposition()
 
 
 def draining() -> bool:
@@ -42,7 +60,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Answer:
     runtime: Runtime = request.app.state.runtime
     reason, catalogue = None, {"name": "catalogue", "status": "ok", "position": 0}
     try:
-        catalogue["position"] = await runtime.catalogue.position()
+        catalogue["position"] = await request.app.state.health.position.get()
     except MatineeError as error:
         reason = f"The catalogue cannot be read: {error.detail}"
         catalogue = {"name": "catalogue", "status": "down", "reason": error.detail}
@@ -59,8 +77,7 @@ async def readyz(request: Request[Any, Any, Any]) -> Answer:
 @get("/metrics")
 async def metrics(request: Request[Any, Any, Any]) -> Answer:
     """Answer what has been counted, for Prometheus."""
-    request.app.state.runtime.publish()
-    body, content_type = exposition()
+    body, content_type = await request.app.state.health.metrics.get()
     return Answer(200, body, [(b"cache-control", b"no-store")], content_type)
 
 

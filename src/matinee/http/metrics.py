@@ -85,9 +85,14 @@ class Meter:
         SHED.inc(shed)
 
 
+def is_of_processes() -> bool:
+    """Return whether the metrics are those of several processes, which lie in files."""
+    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
+
+
 def exposition() -> tuple[bytes, bytes]:
     """Return the metrics as text and their content type."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if is_of_processes():
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST.encode()

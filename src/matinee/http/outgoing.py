@@ -5,12 +5,15 @@ Called by the front. Ready answers hold their share already (ready.py), so that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from matinee.config import Config
 from matinee.http.answers import NOSNIFF, Headers, varies_by_origin
 
 _VARY = b"vary"
+_OF_ONE_CLIENT = frozenset((b"ratelimit", b"ratelimit-policy"))  # what is left to one client; a shared cache would store it
+_S_MAXAGE, _MAX_AGE = b"s-maxage=", re.compile(rb"max-age=[1-9]")
 _SHOWN = (
     b"Age, Cache-Status, ETag, Link, Location, Matinee-Position, Matinee-Staleness, RateLimit, RateLimit-Policy, X-Request-Id, "
     b"Retry-After"
@@ -45,10 +48,21 @@ class Outgoing:
 
     def completed(self, headers: Iterable[tuple[bytes, bytes]], extra: Headers) -> Headers:
         """Return the headers of an answer, with `extra` and those that every answer has, each once."""
-        sent = [*headers, *extra]
+        sent = [*headers]
+        sent += [each for each in extra if each[0] not in _OF_ONE_CLIENT] if _is_shared(sent) else extra
         if not any(name.lower() == NOSNIFF[0] for name, _ in sent):
             sent.append(NOSNIFF)
         return _varied(sent) if self._varies_by_origin else sent
+
+
+def _is_shared(headers: Headers) -> bool:
+    """Return whether a CDN or another shared cache may give an answer to other clients without asking again."""
+    for name, value in headers:
+        if name == b"cdn-cache-control" or (name == b"cache-control" and _S_MAXAGE in value):
+            return True
+        if name == b"cache-control" and b"public" in value and _MAX_AGE.search(value):
+            return True
+    return False
 
 
 def _varied(headers: Headers) -> Headers:

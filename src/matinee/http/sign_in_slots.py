@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from matinee.config import Config
-from matinee.http.client import client_address, client_group
+from matinee.http.client import client_address, client_site
 
 _RUNNING, _WAITING = 2, 4  # for sign-ins, and as many for signed-in users; a wait of at most a second
 _OF_ONE_CLIENT = 2  # of these at once, so that one stranger leaves the other slots free
@@ -91,7 +91,7 @@ class SignInSlots:
             body = await _form(receive)
         except ConnectionAbortedError:
             return  # there is no client to answer
-        client = client_group(address)
+        client = client_site(address)
         if body is None:
             await _refuse(send, 413, "This form is larger than any that the admin sends.")
         elif refusal := slots.refusal(client):

@@ -1,22 +1,21 @@
 """Read the kernel's figures of this process's accepted TCP connections, and close one of them. Linux only.
 
 Called by connection_guard.py. The connections belong to Granian, so nothing here may keep or close a descriptor of theirs:
-figures are read by the descriptor's number; a connection is cut by shutting down a duplicate after comparing its cookie.
-A descriptor that was closed and reused between two calls gives one wrong figure at worst, never a wrong cut.
+all is done by the descriptor's number, right after its cookie was compared. The interpreter's lock is held in between, but
+Granian's threads may close a number meanwhile, and it may be reused: for a connection that came just now, at worst.
+There must be no duplicates: to close one of a file of SQLite's, which the number may have become, drops SQLite's locks.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
 import socket
 import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from matinee.http.client import Network, client_group, is_trusted, plain_address
+from matinee.http.client import Network, client_group, client_site, is_trusted, plain_address
 from matinee.http.connection_rules import Figures, Peer
 
 _SO_COOKIE, _TCP_INFO = 57, 11
@@ -24,6 +23,11 @@ _ESTABLISHED, _CLOSE_WAIT, _LISTEN = 1, 8, 10
 # struct tcp_info of linux/tcp.h: state, ms since data was sent and received, bytes acknowledged and received, bytes not sent
 # yet, segments of data sent (Linux 4.6).
 _INFO = struct.Struct("=B43xI4xI64xQQ8xI8xI")
+_RECEIVED = 4  # its place among these
+# struct sockaddr_in and sockaddr_in6: family, port, address.
+_FAMILY = struct.Struct("=H")
+_ADDRESSES = {socket.AF_INET: struct.Struct("!2xH4s"), socket.AF_INET6: struct.Struct("!2xH4x16s")}
+_NAME_BYTES = 128  # struct sockaddr_storage
 _STRIDE = 128  # descriptors that are read without a pause
 _NO_LINGER = struct.pack("ii", 1, 0)
 _REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -35,8 +39,16 @@ class TcpSockets:
     def __init__(self, port: int, trusted: tuple[Network, ...]) -> None:
         self._port, self._trusted = port, trusted
         # PyDLL keeps the interpreter's lock: giving it up for each of thousands of calls would cost more than the calls.
-        self._getsockopt = ctypes.PyDLL(None).getsockopt
+        library = ctypes.PyDLL(None)
+        self._getsockopt, self._setsockopt = library.getsockopt, library.setsockopt
+        self._send, self._shutdown = library.send, library.shutdown
+        self._names = {True: library.getpeername, False: library.getsockname}
         self._getsockopt.argtypes = [ctypes.c_int] * 3 + [ctypes.c_void_p] * 2
+        self._setsockopt.argtypes = [ctypes.c_int] * 3 + [ctypes.c_char_p, ctypes.c_uint32]
+        self._send.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int]
+        for each in self._names.values():
+            each.argtypes = [ctypes.c_int] + [ctypes.c_void_p] * 2
+        self._name = ctypes.create_string_buffer(_NAME_BYTES)
         self._info, self._size, self._cookie = ctypes.create_string_buffer(_INFO.size), ctypes.c_uint32(), ctypes.c_uint64()
         self._at = tuple(ctypes.addressof(each) for each in (self._info, self._size, self._cookie))
         self._peers: dict[int, Peer | None] = {}
@@ -70,20 +82,21 @@ class TcpSockets:
 
         `says_why` sends a 408 first, for a request that is incomplete; `is_reset` discards what the client has not taken.
         """
-        try:
-            duplicate = os.dup(self._files[cookie])
-        except (OSError, KeyError):
+        number = self._files.get(cookie, -1)
+        if self._cookie_of(number) != cookie:
             return False
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=duplicate) as connection:
-            if self._cookie_of(duplicate) != cookie:
-                return False
-            with contextlib.suppress(OSError):
-                if says_why:
-                    connection.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
-                if is_reset:
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-                connection.shutdown(socket.SHUT_RDWR)
-            return True
+        if says_why:
+            self._send(number, _REQUEST_TIMEOUT, len(_REQUEST_TIMEOUT), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if is_reset:
+            self._setsockopt(number, socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER, len(_NO_LINGER))
+        self._shutdown(number, socket.SHUT_RDWR)
+        return True
+
+    def received_bytes(self, cookie: int) -> int | None:
+        """Return how much has come by now on a connection that was read last time; None when it is gone."""
+        number = self._files.get(cookie, -1)
+        info = self._tcp_info(number) if self._cookie_of(number) == cookie else None
+        return None if info is None else info[_RECEIVED]
 
     def _cookie_of(self, number: int) -> int:
         self._size.value = 8
@@ -108,30 +121,31 @@ class TcpSockets:
 
     def _identify(self, number: int) -> Peer | None:
         """Return the peer of an accepted connection to our port; None for any other socket."""
-        if self._tcp_info(number) is None:
+        if self._tcp_info(number) is None or not self._is_of_our_port(number):
             return None
-        try:
-            duplicate = os.dup(number)
-        except OSError:
-            return None
-        with socket.socket(fileno=duplicate) as connection:
-            try:
-                port, address = connection.getsockname()[1], connection.getpeername()
-            except (OSError, IndexError):
-                return None
-        if port != self._port:
+        if (address := self._address(number, is_peer=True)) is None:
             return None
         plain = plain_address(address[0])
-        return Peer((address[0], str(address[1])), client_group(plain), is_trusted(plain, self._trusted))
+        return Peer((address[0], str(address[1])), client_group(plain), client_site(plain), is_trusted(plain, self._trusted))
+
+    def _address(self, number: int, *, is_peer: bool) -> tuple[str, int] | None:
+        """Return host and port of one end of a socket; None when it has none of the internet."""
+        self._size.value = _NAME_BYTES
+        if self._names[is_peer](number, ctypes.addressof(self._name), self._at[1]):
+            return None
+        (family,) = _FAMILY.unpack_from(self._name)
+        if family not in _ADDRESSES:
+            return None
+        port, address = _ADDRESSES[family].unpack_from(self._name)
+        return socket.inet_ntop(family, address), port
 
     def _listens(self, number: int) -> bool:
         info = self._tcp_info(number)
         return info is not None and info[0] == _LISTEN and self._is_of_our_port(number)
 
     def _is_of_our_port(self, number: int) -> bool:
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as listener:
-            return bool(listener.getsockname()[1] == self._port)
-        return False
+        own = self._address(number, is_peer=False)
+        return own is not None and own[1] == self._port
 
 
 def _descriptors() -> int:

@@ -78,16 +78,21 @@ class Attempt:
             SignInAttempt.objects.bulk_update(rows, ("failures", "blocked_until", "succeeded_at"))
 
 
-def begin(account: str, address: str) -> Attempt:
-    """Count an attempt as failed and return it. Raises: TooManyRequests while the account or the address is blocked."""
+def begin(account: str, address: str, site: str = "") -> Attempt:
+    """Count an attempt as failed and return it. Raises: TooManyRequests while the account or the address is blocked.
+
+    `site` is the network on which failures of any account count; default: the address itself. One customer may have 65,536
+    IPv6 addresses of 64 bits, each with 20 failures.
+    """
     account, now = normal(account), _now()
-    keys = _keys(account, address)
+    subjects = _subjects(account, address, site or address)
+    keys = {kind: hashlib.sha256("\0".join((kind, *of)).encode()).hexdigest() for kind, of in subjects.items()}
     # A look without a lock first: a flood of refused attempts must not compete with writes.
     _refuse_blocked(list(SignInAttempt.objects.filter(key__in=keys.values())), now)
     with transaction.atomic():
         leader_link.limit(connection)
         rows = _locked(keys)
-        rows += _created(keys, {row.kind for row in rows}, account, address, now)
+        rows += _created(keys, {row.kind for row in rows}, subjects, now)
         _refuse_blocked(rows, now)
         for row in rows:
             _count(row, now)
@@ -112,11 +117,12 @@ def blocked() -> list[SignInAttempt]:
     return list(SignInAttempt.objects.filter(blocked_until__gt=_now()).order_by("-blocked_until"))
 
 
-def _keys(account: str, address: str) -> dict[str, str]:
-    parts = {"pair": (account, address), "account": (account, "")}
-    if address:  # unknown over a UNIX socket; all such clients must not be counted as one
-        parts["address"] = ("", address)
-    return {kind: hashlib.sha256("\0".join((kind, *of)).encode()).hexdigest() for kind, of in parts.items()}
+def _subjects(account: str, address: str, site: str) -> dict[str, tuple[str, str]]:
+    """Return the account and the address of each row that an attempt counts on, by kind."""
+    subjects = {"pair": (account, address), "account": (account, "")}
+    if site:  # unknown over a UNIX socket; all such clients must not be counted as one
+        subjects["address"] = ("", site)
+    return subjects
 
 
 def _locked(keys: dict[str, str]) -> list[SignInAttempt]:
@@ -124,14 +130,15 @@ def _locked(keys: dict[str, str]) -> list[SignInAttempt]:
     return list(SignInAttempt.objects.select_for_update().filter(key__in=keys.values()).order_by("key"))
 
 
-def _created(keys: dict[str, str], present: set[str], account: str, address: str, now: dt.datetime) -> list[SignInAttempt]:
+def _created(
+    keys: dict[str, str], present: set[str], subjects: dict[str, tuple[str, str]], now: dt.datetime
+) -> list[SignInAttempt]:
     """Add the missing rows, prune, and return the added rows locked: a parallel attempt may have added the same ones."""
     missing = {kind: key for kind, key in keys.items() if kind not in present}
     if not missing:
         return []
-    shown = {"pair": (account, address), "account": (account, ""), "address": ("", address)}
     new = [
-        SignInAttempt(key=key, kind=kind, account=shown[kind][0], address=shown[kind][1], last_at=now)
+        SignInAttempt(key=key, kind=kind, account=subjects[kind][0], address=subjects[kind][1], last_at=now)
         for kind, key in sorted(missing.items(), key=lambda item: item[1])
     ]
     SignInAttempt.objects.bulk_create(new, ignore_conflicts=True)

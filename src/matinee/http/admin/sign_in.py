@@ -18,7 +18,7 @@ from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from matinee.errors import TooManyRequests
 from matinee.http.admin.password_rules import are_alike, refuse_same
-from matinee.http.client import client_group
+from matinee.http.client import client_group, client_site
 from matinee.write import sign_ins
 
 _LOGGED_CHARS = 64
@@ -46,7 +46,8 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
             return dict(super().clean())
         seen = {"account": logged(name), "client": address_of(self.request)}
         try:
-            attempt = sign_ins.begin(name, client_group(address_of(self.request)))
+            address = address_of(self.request)
+            attempt = sign_ins.begin(name, client_group(address), client_site(address))
             cleaned: dict[str, Any] = super().clean()
         except TooManyRequests as error:
             log.warning("sign-in blocked", **seen, retry_after_s=error.retry_after_s)
