@@ -295,7 +295,7 @@ class Cluster:
             data.mkdir(exist_ok=True)
             data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
-            node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
+            node.command = engines.command_of(node.role, topology.balancer, config, data, layout.master(node.place))
             if node.role == "balancer" and topology.balancer == "haproxy":
                 node.socket, node.state_file = layout.socket(node.place), layout.state(node.place)
         for database in self.databases:
