@@ -12,11 +12,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from matinee import background
+from matinee.cache.single_flight import SingleFlight
 from matinee.errors import MatineeError, TooManyRequests
 from matinee.http.client import client_address, client_group
 from matinee.http.limit_sharing import Sharing
@@ -27,9 +28,12 @@ from matinee.runtime import Runtime
 from matinee.storage.asking import Asking
 from matinee.storage.reader import KeyRow
 
+T = TypeVar("T")
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 KEY_REFRESH_S = 5.0  # how long a key's row is used before it is read again: a changed quota takes effect so soon
 _UNKNOWN_REFRESH_S = 1.0  # a key that was just made may not have reached the copy that was asked
+_FAILED_REFRESH_S = 1.0  # when nothing could be read: a request in each second tries again, and waits for nothing
+_UNKNOWN: tuple[KeyRow | None, float] = (None, 0.0)
 _MAX_KEYS, _MAX_KEY_CHARS = 2_000, 200
 _CLIENT_WINDOW_S, _KEY_WINDOW_S = 10, 60
 _UNLIMITED = frozenset(("/livez", "/readyz", "/metrics"))
@@ -52,7 +56,8 @@ class Limits:
         self._key = _policy("key", self._config.key_rate_per_s, _KEY_WINDOW_S)
         self._keys: dict[str, tuple[KeyRow | None, float]] = {}  # by digest; each with when it is to be read again
         self._sharing = Sharing(self.buckets, runtime.totals, clock)
-        self._background: set[asyncio.Task[None]] = set()
+        self._look_ups: SingleFlight[KeyRow | None] = SingleFlight()
+        self._background: set[asyncio.Task[Any]] = set()
         self._has_warned = False
 
     def start(self) -> None:
@@ -71,7 +76,7 @@ class Limits:
 
     async def _run(self, app: AsgiApp, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request within the limits. Raises: TooManyRequests."""
-        client = client_group(client_address(scope, self._config.trusted_proxies))
+        client = self._client_of(scope)
         asking = scope["matinee.asking"] = Asking(client)
         counted = None if scope["path"] in _UNLIMITED else await self._counted(scope, client)
         if counted is None:
@@ -85,9 +90,26 @@ class Limits:
             await app(scope, receive, send)
         finally:
             more = asking.expensive * _EXPENSIVE_COST + (_REFUSED_KEY_COST if KEY_REFUSED in scope else 0)
-            if more:
-                self.buckets.charge(subject, more, policy, self._clock())
-                self._sharing.used(subject, policy, more)
+            self._charge(subject, policy, more)
+
+    async def charged(self, scope: Any, load: Callable[[Asking], Awaitable[T]]) -> T:
+        """Return what a load returns that a request has caused beside its answer; its client pays for expensive reads."""
+        client = self._client_of(scope)
+        asking, (row, _) = Asking(client), self._keys.get(_digest_of(scope), _UNKNOWN)
+        counted = self._policy_of(row, client)  # by a key that is known: no statement is worth it
+        try:
+            return await load(asking)
+        finally:
+            if counted is not None:
+                self._charge(*counted, asking.expensive * _EXPENSIVE_COST)
+
+    def _charge(self, subject: str, policy: Policy, cost: int) -> None:
+        if cost:
+            self.buckets.charge(subject, cost, policy, self._clock())
+            self._sharing.used(subject, policy, cost)
+
+    def _client_of(self, scope: Any) -> str:
+        return client_group(client_address(scope, self._config.trusted_proxies))
 
     def _take(self, scope: Any, subject: str, policy: Policy) -> TooManyRequests | None:
         """Take a request's cost and add the headers; return the refusal when less is left."""
@@ -105,32 +127,49 @@ class Limits:
 
     async def _counted(self, scope: Any, client: str) -> tuple[str, Policy] | None:
         """Return what a request counts on, and its limit; None when nothing limits it."""
-        key = _bearer(scope)
-        row = await self._row(key, client) if key else None
+        digest = _digest_of(scope)
+        return self._policy_of(await self._row(digest, client) if digest else None, client)
+
+    def _policy_of(self, row: KeyRow | None, client: str) -> tuple[str, Policy] | None:
         if row is not None:
             policy = self._key if row.quota is None else _policy("key", row.quota / _KEY_WINDOW_S, _KEY_WINDOW_S)
             return None if policy is None else (f"key:{row.id}", policy)
         # Without an address, as over a UNIX socket, all clients would share one bucket.
         return None if self._client is None or not client else (client, self._client)
 
-    async def _row(self, key: str, client: str) -> KeyRow | None:
-        """Return the row of a valid key, read again now and then; None for one that is unknown or revoked."""
-        digest, now_s = key_digest(key), self._clock()
-        row, until_s = self._keys.get(digest, (None, 0.0))
-        if now_s < until_s:
+    async def _row(self, digest: str, client: str) -> KeyRow | None:
+        """Return the row of a valid key, None for one that is unknown or revoked. Only the first request of a key waits for it.
+
+        Later ones read it again in the background: while the database does not answer, none of them waits for a timeout here.
+        """
+        now_s = self._clock()
+        if digest in self._keys:
+            row, until_s = self._keys[digest]
+            if now_s >= until_s:
+                self._look_up_later(digest)
             return row
-        is_unknown = self._client is not None and client and digest not in self._keys
         # To look an unknown key up costs a query, which a client without requests left does not get.
-        if is_unknown and not self.buckets.take(client, _READ_COST, self._client, now_s).is_allowed:  # type: ignore[arg-type]
+        if self._client and client and not self.buckets.take(client, _READ_COST, self._client, now_s).is_allowed:
             return None
+        return await self._look_ups.do(digest, lambda: self._look_up(digest))
+
+    def _look_up_later(self, digest: str) -> None:
+        if not self._look_ups.is_under_way(digest):
+            task = asyncio.create_task(self._look_ups.do(digest, lambda: self._look_up(digest)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _look_up(self, digest: str) -> KeyRow | None:
+        """Read the row of a key and remember it. When nothing can be read, the row from before is used for a while longer."""
         try:
             row = await self._runtime.catalogue.key(digest)
+            refresh_s = _UNKNOWN_REFRESH_S if row is None else KEY_REFRESH_S
         except MatineeError:
-            return row  # nothing can be read: the row from before, or the address, will do
+            row, refresh_s = self._keys.get(digest, _UNKNOWN)[0], _FAILED_REFRESH_S
         self._keys.pop(digest, None)
         if len(self._keys) >= _MAX_KEYS:
             del self._keys[next(iter(self._keys))]
-        self._keys[digest] = row, now_s + (_UNKNOWN_REFRESH_S if row is None else KEY_REFRESH_S)
+        self._keys[digest] = row, self._clock() + refresh_s
         return row
 
     def _warn_of_proxy(self, scope: Any) -> None:
@@ -147,12 +186,13 @@ def _policy(name: str, per_s: float, window_s: int) -> Policy | None:
     return Policy(name, max(1, round(per_s * window_s)), window_s) if per_s else None
 
 
-def _bearer(scope: Any) -> str | None:
-    """Return the key of an Authorization header, None when there is none, or one that is too long to be a key."""
+def _digest_of(scope: Any) -> str:
+    """Return the digest of an Authorization header's key, empty when there is none, or one that is too long to be a key."""
     for name, value in scope["headers"]:
         if name == b"authorization" and value[:7].lower() == b"bearer " and len(value) <= _MAX_KEY_CHARS:
-            return str(value[7:].strip().decode("latin-1"))
-    return None
+            key = value[7:].strip().decode("latin-1")
+            return key_digest(key) if key else ""
+    return ""
 
 
 async def _discard(scope: Any, receive: Any) -> None:
