@@ -46,6 +46,13 @@ def make_file(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file for its owner alone. Raises: OSError, also when the path is a symbolic link: it may be another user's."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(path, flags, FILE_MODE), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def is_open_to_others(path: Path) -> bool:
     """Return whether others than its owner may do anything with a file or folder; a link, or none, is not looked at."""
     try:

@@ -145,7 +145,7 @@ def rendered(topology: Topology, place: Place, layout: Local) -> EngineNode:
     file = layout.config(place, rendering.suffix_of(topology, place))
     file.write_text(rendering.config_of(rendering.Cluster(topology, layout, secrets, {}), place) or "")
     layout.data(place).mkdir()
-    command = engines.command_of("balancer", topology.balancer, file, layout.data(place))
+    command = engines.command_of("balancer", topology.balancer, file, layout.data(place), layout.master(place))
     return EngineNode(place, command, layout.data(place) / "log")
 
 

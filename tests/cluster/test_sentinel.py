@@ -67,7 +67,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         for node in topology.of(*_COUNTS):
             layout.data(node).mkdir(parents=True)
             config = layout.config(node, rendering.suffix_of(topology, node))
-            command = engines.command_of(node.role, "haproxy", config, layout.data(node))
+            command = engines.command_of(node.role, "haproxy", config, layout.data(node), layout.master(node))
             nodes[node.name] = EngineNode(node, command, tmp_path / f"{node.name}.log")
             left.callback(nodes[node.name].end)
             nodes[node.name].start()

@@ -13,10 +13,13 @@ import pytest
 from prometheus_client import REGISTRY
 
 from matinee import config as configuration
+from matinee.errors import NoReaderAvailable
 from matinee.http.limits import KEY_REFRESH_S
+from matinee.storage.asking import Asking
 from matinee.storage.models import ApiKey
 from matinee.write import keys
 from tests.client import Client
+from tests.processes import eventually
 
 WITHOUT, OR_ELSE = "for a key without a quota", "or its clients share one limit"
 PROXY = (ipaddress.ip_network("127.0.0.1/32"),)
@@ -252,8 +255,58 @@ def test_a_changed_quota_takes_effect_when_the_keys_row_is_read_again(limited: L
 
     limited.clock.now_s += KEY_REFRESH_S
 
-    after = limited.get("/v1/genres", **bearer(key.text)).headers["ratelimit-policy"]
-    assert (before, still, after) == (2, '"key";q=2;w=60', '"key";q=40;w=60')
+    def told() -> str:
+        return str(limited.get("/v1/genres", **bearer(key.text)).headers["ratelimit-policy"])
+
+    assert (before, still, eventually(told, lambda policy: policy != still)) == (2, '"key";q=2;w=60', '"key";q=40;w=60')
+
+
+def failing_look_ups(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let no key be looked up any more; return the list of what is tried from now on."""
+    tried: list[str] = []
+
+    async def key(digest: str) -> None:
+        tried.append(digest)
+        raise NoReaderAvailable("Away.")
+
+    monkeypatch.setattr(limited.runtime.catalogue, "key", key)
+    return tried
+
+
+def test_while_no_key_can_be_looked_up_only_the_first_request_of_a_key_waits(
+    limited: Limited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = failing_look_ups(limited, monkeypatch)
+
+    told = [limited.get("/v1/genres", **bearer("matinee_new")).headers["ratelimit-policy"] for _ in range(5)]
+
+    assert (len(tried), set(told)) == (1, {'"client";q=20;w=10'})
+
+
+def test_a_key_that_cannot_be_read_again_keeps_its_limit_and_is_tried_once_a_second(
+    limited: Limited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = keys.create("shop", "read", "tests", quota=40)
+    limited.get("/v1/genres", **bearer(key.text))
+    tried = failing_look_ups(limited, monkeypatch)
+
+    told = set()
+    for _ in range(3):
+        limited.clock.now_s += KEY_REFRESH_S
+        told |= {limited.get("/v1/genres", **bearer(key.text)).headers["ratelimit-policy"] for _ in range(3)}
+
+    assert (told, len(tried)) == ({'"key";q=40;w=60'}, 3)
+
+
+def test_a_background_read_is_charged_to_the_client_that_caused_it(limited: Limited) -> None:
+    async def load(asking: Asking) -> str:
+        asking.expensive += 1
+        return asking.client
+
+    scope = {"client": ("127.0.0.1", 1), "headers": []}
+    client = limited._loop.run_until_complete(limited.front._limits.charged(scope, load))
+
+    assert (client, limited.count()) == ("127.0.0.1", 10)
 
 
 def test_the_keys_that_are_remembered_are_bounded(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,6 +139,20 @@ def test_a_file_is_rotated_by_size_and_the_oldest_ones_are_deleted(tmp_path: Pat
     assert {stat.S_IMODE(found.stat().st_mode) for found in tmp_path.iterdir()} == {0o600}
 
 
+def test_a_rotation_touches_only_files_that_a_rotation_has_made(tmp_path: Path) -> None:
+    path = tmp_path / "log [1].log"
+    foreign = [f"{path.name}.{ending}" for ending in ("20240101", "01", "1001", "1.gz", "²", "lock2")] + ["log 1.log.1"]
+    ours = [f"{path.name}.{number}" for number in (1, 2, 9)]
+    for name in (path.name, *ours, *foreign):
+        (tmp_path / name).write_text(name)
+
+    File(str(path), Rotation(max_bytes=10, keep=2)).write(LINE)
+
+    assert {name for name in foreign if (tmp_path / name).read_text() == name} == set(foreign)
+    assert [name for name in ours if (tmp_path / name).exists()] == ours[:2]
+    assert ((tmp_path / ours[0]).read_text(), (tmp_path / ours[1]).read_text()) == (path.name, ours[0])
+
+
 def test_a_file_of_yesterday_is_rotated(tmp_path: Path) -> None:
     path = tmp_path / "matinee.log"
     path.write_bytes(LINE)

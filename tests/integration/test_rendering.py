@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from matinee.ops import rendering, topology
+from matinee.errors import OperatorError
+from matinee.ops import host_names, rendering, topology
 from matinee.ops.engines import program
 from matinee.ops.patroni import program as patroni_program
 from tests.processes import matinee
@@ -167,6 +168,54 @@ def test_the_servers_of_every_host_are_told_settings_that_matinee_takes(tmp_path
     assert (values["MATINEE_HOST"], values["PORT"], values["MATINEE_ENV"]) == ("127.0.0.3", 8001, "production")
     # The address of the balancer, which tells the servers whom it asks for.
     assert values["MATINEE_TRUSTED_PROXIES"] == f"{example().of('balancer')[0].address}/32"
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, **names: str) -> list[str]:
+    """Let these names resolve, and no others; return the list of what is looked up from now on."""
+    asked: list[str] = []
+
+    def look(host: str) -> list[str]:
+        asked.append(host)
+        if host not in names:
+            raise OperatorError("no")
+        return names[host].split()
+
+    monkeypatch.setattr(host_names, "resolved", look)
+    return asked
+
+
+def named(made: topology.Topology, role: str) -> topology.Topology:
+    """Return a cluster in which each node of a role is given by its own name."""
+    return replace(made, places=tuple(replace(p, address=p.name) if p.role == role else p for p in made.places))
+
+
+def test_servers_trust_all_addresses_of_a_balancer_given_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, balancer="192.0.2.8 2001:db8::8", **{f"127.0.0.{n}": f"127.0.0.{n}" for n in (2, 3, 4)})
+
+    rendering.render(named(example(), "balancer"), "local", tmp_path)
+
+    lines = (tmp_path / "server-2.env").read_text().splitlines()
+    assert "MATINEE_TRUSTED_PROXIES=192.0.2.8,2001:db8::8" in lines
+
+
+@pytest.mark.parametrize("found", [{}, {"balancer": "127.0.1.1"}], ids=["nowhere", "to loopback"])
+def test_a_balancer_whose_name_has_no_address_for_others_is_not_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: dict[str, str]
+) -> None:
+    resolving(monkeypatch, **found)
+
+    with pytest.raises(OperatorError, match=r"^balancer: 'balancer' does not resolve .* Write the IP address of one under"):
+        rendering.render(named(example(), "balancer"), "systemd", tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_name_is_looked_up_once_in_a_render(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = resolving(monkeypatch, **{"server-1": "192.0.2.1", "127.0.0.2": "127.0.0.2"})
+
+    rendering.render(named(example("nginx"), "server"), "systemd", tmp_path)
+
+    assert sorted(asked) == ["127.0.0.2", "server-1", "server-2", "server-3"]
 
 
 def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: Path) -> None:

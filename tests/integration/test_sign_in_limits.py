@@ -47,8 +47,10 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, str]] = []
+        self.counted_by: set[str] = set()
 
     def info(self, event: str, **seen: Any) -> None:
+        self.counted_by.add(seen["counted_by"])
         self.lines.append((event, seen["account"], seen["client"]))
 
     warning = info
@@ -219,6 +221,16 @@ def test_failures_blocks_and_successes_are_logged_with_account_and_address(ann: 
         ("sign-in failed", "x�y" + "z" * 61, "192.0.2.7"),
         ("sign-in blocked", "ann", "192.0.2.7"),
     ]
+
+
+def test_the_lines_of_each_address_are_limited_by_themselves(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Lines()
+    monkeypatch.setattr(sign_in_form, "log", log)
+
+    for address in ("192.0.2.7", "192.0.2.8", "2001:db8::1", "2001:db8::2"):
+        sign_in("ann", "wrong", address)
+
+    assert log.counted_by == {"192.0.2.7", "192.0.2.8", "2001:db8::/64"}
 
 
 def test_a_signed_in_session_is_never_affected(ann: User) -> None:

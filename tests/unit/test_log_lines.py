@@ -111,6 +111,47 @@ def test_one_logger_writes_a_bounded_number_of_lines_whatever_their_events() -> 
     assert sum(summary["lines"] for summary in repeats.summaries(is_end=True)) == 20_000 - MAX_LINES
 
 
+def test_a_line_that_repeats_hides_no_other_line_of_its_logger() -> None:
+    repeats = Repeats(lambda: 0.0)
+
+    flood = sum(repeats.admits(KIND) for _ in range(10 * MAX_LINES))
+
+    assert (flood, repeats.admits(KIND._replace(event="another"))) == (MAX_REPEATS, True)
+
+
+def test_a_client_that_repeats_hides_no_other_client() -> None:
+    repeats = Repeats(lambda: 0.0)
+
+    flood = sum(repeats.admits(KIND._replace(client="192.0.2.1")) for _ in range(10 * MAX_LINES))
+    other = repeats.admits(KIND._replace(client="192.0.2.2"))
+
+    told = {"event": "lines suppressed", "repeated": "again", "logger": "matinee.tests", "within_s": WINDOW_S}
+    assert (flood, other) == (MAX_REPEATS, True)
+    assert repeats.summaries(is_end=True) == [told | {"lines": 10 * MAX_LINES - MAX_REPEATS, "client": "192.0.2.1"}]
+
+
+def test_many_clients_write_a_bounded_number_of_lines_of_one_event_and_hide_no_other_event() -> None:
+    repeats = Repeats(lambda: 0.0)
+
+    admitted = sum(repeats.admits(KIND._replace(client=str(number))) for number in range(20_000))
+
+    assert (admitted, len(repeats._windows) <= 1_002) == (MAX_LINES, True)
+    assert repeats.admits(KIND._replace(event=""))
+
+
+def test_what_must_be_written_is_written_in_any_flood() -> None:
+    sink, kept = Sink(), Kept()
+    pipeline = Pipeline(sink)
+    pipeline.use(kept, "info", for_people=False)
+
+    for number in range(MAX_LINES + 50):
+        pipeline.emit("warning", "tests", "user deleted", {"account": number, "is_always_written": True, "counted_by": "x"})
+    assert sink.drain()
+
+    assert [json.loads(line)["account"] for line in kept.lines()] == list(range(MAX_LINES + 50))
+    assert "is_always_written" not in kept.lines()[0]
+
+
 def test_nothing_that_is_logged_raises_and_what_cannot_be_shown_is_counted() -> None:
     sink, kept = Sink(), Kept()
     pipeline = Pipeline(sink)

@@ -43,6 +43,17 @@ def test_what_a_killed_server_has_left_is_removed_and_what_is_in_use_is_not(tmp_
         run_folder.remove(folder)
 
 
+def test_a_folder_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = tmp_path / "matinee-run-foreign"
+    foreign.mkdir()
+    (foreign / "lock").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: foreign.stat().st_uid + 1)
+
+    run_folder.remove(run_folder.make(tmp_path))
+
+    assert list(tmp_path.iterdir()) == [foreign]
+
+
 def test_without_the_wished_folder_and_without_tmp_the_runtime_folder_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from matinee.cache.single_flight import SingleFlight
+from matinee.errors import Overloaded
 
 
 class Loader:
@@ -61,6 +63,40 @@ def test_a_load_that_fails_fails_for_all_who_wait_and_is_not_kept() -> None:
         return [str(item) for item in await asyncio.gather(*tasks, return_exceptions=True)], flights.is_under_way("key")
 
     assert asyncio.run(ask()) == (["no", "no"], False)
+
+
+def refusing(flights: SingleFlight[str], refused: str, loads: list[str]) -> Callable[[str], Coroutine[Any, Any, str]]:
+    """Return what asks on behalf of a client; loads of one of the clients are refused."""
+
+    async def load(client: str) -> str:
+        loads.append(client)
+        await asyncio.sleep(0)
+        if client == refused:
+            raise Overloaded("no place")
+        return client
+
+    return lambda client: flights.do_for(client, "key", lambda: load(client))
+
+
+def test_what_the_client_of_a_load_is_refused_is_loaded_once_for_each_other_client_that_waited() -> None:
+    loads: list[str] = []
+
+    async def ask() -> list[str]:
+        do = refusing(SingleFlight[str](), "first", loads)
+        found = await asyncio.gather(*map(do, ("first", "second", "third", "second")), return_exceptions=True)
+        return [str(item) for item in found]
+
+    assert (asyncio.run(ask()), loads) == (["no place", "second", "third", "second"], ["first", "second", "third"])
+
+
+def test_what_no_client_is_refused_is_loaded_once_for_all_clients() -> None:
+    loads: list[str] = []
+
+    async def ask() -> list[str]:
+        do = refusing(SingleFlight[str](), "nobody", loads)
+        return await asyncio.gather(*map(do, ("first", "second")))
+
+    assert (asyncio.run(ask()), loads) == (["first", "first"], ["first"])
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,7 +1,7 @@
 """One load for all who want the same at the same time. Called by http and read, on one event loop.
 
 Invariant: whoever goes away harms nobody else. The load is a task of its own, which nobody's cancellation reaches; what it
-raised is raised for all who wait, and is not kept.
+raised is raised for all who wait, and is not kept; only what the client that began it was refused is not for other clients.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
+
+from matinee.errors import Overloaded, TooManyRequests
 
 T = TypeVar("T")
 
@@ -31,6 +33,20 @@ class SingleFlight(Generic[T]):
         else:
             self.joined += 1
         return await asyncio.shield(task)
+
+    async def do_for(self, client: str, key: Hashable, load: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """As `do`, for a client with limits of its own.
+
+        A refusal may be due to the client that began the load, such as one whose queue is full. Each other client that waited
+        then has one load of its own, which it shares with nothing but its own requests.
+        """
+        is_joined = key in self._flights
+        try:
+            return await self.do(key, load)
+        except (Overloaded, TooManyRequests):
+            if not is_joined:
+                raise
+        return await self.do((key, client), load)
 
     def is_under_way(self, key: Hashable) -> bool:
         """Return whether somebody loads this now."""

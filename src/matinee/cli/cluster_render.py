@@ -13,6 +13,7 @@ from matinee.cli.output_files import require_output
 from matinee.errors import OperatorError
 from matinee.ops import rendering
 from matinee.ops import topology as topologies
+from matinee.ops.host_names import HostNames
 
 
 def topology(
@@ -41,7 +42,8 @@ def render(
         raise OperatorError(f"There is no target {target!r}; choose one of: {', '.join(rendering.TARGETS)}.")
     said = topologies.read(file)
     require_output(configuration.load(), out, file)
-    written = rendering.render(said, target, out.resolve())
+    names = HostNames()
+    written = rendering.render(said, target, out.resolve(), names)
     for path in written:
         typer.echo(str(path))
     tell(
@@ -50,6 +52,6 @@ def render(
         else f"{len(written)} files."
     )
     for place in said.of("server") if said.balancer == "nginx" else []:
-        if rendering.resolved_address(place) is None:
+        if names.address(place) is None:
             tell(f"{place.address} does not resolve here: nginx leaves {place.name} out until you render again.")
     tell(f"Passwords are in {out / 'secrets.json'}: keep it, the next `render` uses it again.")

@@ -6,6 +6,7 @@ that other programs use.
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import stat
@@ -51,7 +52,7 @@ def _private(config: Config) -> Iterator[Path]:
     if not config.on_postgres:
         catalogue = config.database_path
         yield from (path for ending in ("", "-wal", "-shm") if (path := catalogue.with_name(catalogue.name + ending)).exists())
-        yield from catalogue.parent.glob(f"{catalogue.stem}-before-*")
+        yield from catalogue.parent.glob(f"{glob.escape(catalogue.stem)}-before-*")
     if (secret := configuration.secret_path(config)).exists():
         yield secret
     for name in _FOLDERS:

@@ -42,12 +42,12 @@ class Beside(Protocol):
 def api(config: Config, source: Source | None = None) -> Litestar:
     """Return the API as a Litestar application; Django has been set up before."""
     runtime = runtime_module.build(config, source)
-    public = PublicReads(runtime)
+    limits = Limits(runtime)
+    public = PublicReads(runtime, limits)
     warming = Warming(runtime, public)
     watchdog = Watchdog(config.stuck_after_s)
     runtime.publishers.append(watchdog.publish)
     beside: list[Beside] = []
-    limits = Limits(runtime)
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:

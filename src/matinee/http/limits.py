@@ -12,11 +12,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from matinee import background
+from matinee.cache.single_flight import SingleFlight
 from matinee.errors import MatineeError, TooManyRequests
 from matinee.http.answers import Headers
 from matinee.http.client import client_address, client_group, client_site
@@ -28,11 +29,14 @@ from matinee.runtime import Runtime
 from matinee.storage.asking import Asking
 from matinee.storage.reader import KeyRow
 
+T = TypeVar("T")
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 Discard = Callable[[int], Awaitable[None]]
 Counted = tuple[str, Policy]
 KEY_REFRESH_S = 5.0  # how long a key's row is used before it is read again: a changed quota takes effect so soon
 _UNKNOWN_REFRESH_S = 1.0  # a key that was just made may not have reached the copy that was asked
+_FAILED_REFRESH_S = 1.0  # when nothing could be read: a request in each second tries again, and waits for nothing
+_UNKNOWN: tuple[KeyRow | None, float] = (None, 0.0)
 _MAX_KEYS, _MAX_KEY_CHARS = 2_000, 200
 _SITE_CLIENTS = 16  # an IPv6 /48 network may use as much as so many clients; it has room for 65,536
 _CLIENT_WINDOW_S, _KEY_WINDOW_S = 10, 60
@@ -57,7 +61,8 @@ class Limits:
         self._key = _policy("key", self._config.key_rate_per_s, _KEY_WINDOW_S)
         self._keys: dict[str, tuple[KeyRow | None, float]] = {}  # by digest; each with when it is to be read again
         self._sharing = Sharing(self.buckets, runtime.totals, clock)
-        self._background: set[asyncio.Task[None]] = set()
+        self._look_ups: SingleFlight[KeyRow | None] = SingleFlight()
+        self._background: set[asyncio.Task[Any]] = set()
         self._has_warned = False
 
     def start(self) -> None:
@@ -86,9 +91,22 @@ class Limits:
             await app(scope, receive, send)
         finally:
             more = asking.expensive * _EXPENSIVE_COST + (_REFUSED_KEY_COST if KEY_REFUSED in scope else 0)
-            for subject, policy in counted if more else ():
-                self.buckets.charge(subject, more, policy, self._clock())
-                self._sharing.used(subject, policy, more)
+            self._charge(counted, more)
+
+    async def charged(self, scope: Any, load: Callable[[Asking], Awaitable[T]]) -> T:
+        """Return what a load returns that a request has caused beside its answer; its client pays for expensive reads."""
+        address = client_address(scope, self._config.trusted_proxies)
+        asking, (row, _) = Asking(client_site(address)), self._keys.get(_digest_of(scope), _UNKNOWN)
+        counted = self._policies_of(row, address)  # by a key that is known: no statement is worth it
+        try:
+            return await load(asking)
+        finally:
+            self._charge(counted, asking.expensive * _EXPENSIVE_COST)
+
+    def _charge(self, counted: list[Counted], cost: int) -> None:
+        for subject, policy in counted if cost else ():
+            self.buckets.charge(subject, cost, policy, self._clock())
+            self._sharing.used(subject, policy, cost)
 
     def _take(self, scope: Any, counted: list[Counted]) -> TooManyRequests | None:
         """Take a request's cost, and add the headers of the first limit; return the refusal of the one that has less left."""
@@ -113,8 +131,10 @@ class Limits:
 
     async def _counted(self, scope: Any, address: str) -> list[Counted]:
         """Return what a request counts on, and the limits; nothing when nothing limits it."""
-        key = _bearer(scope)
-        row = await self._row(key, self._of_client(address)) if key else None
+        digest = _digest_of(scope)
+        return self._policies_of(await self._row(digest, self._of_client(address)) if digest else None, address)
+
+    def _policies_of(self, row: KeyRow | None, address: str) -> list[Counted]:
         if row is not None:
             policy = self._key if row.quota is None else _policy("key", row.quota / _KEY_WINDOW_S, _KEY_WINDOW_S)
             return [] if policy is None else [(f"key:{row.id}", policy)]
@@ -126,23 +146,39 @@ class Limits:
         client, site = client_group(address), client_site(address)
         return [(client, self._client)] if site == client else [(client, self._client), (site, self._site)]
 
-    async def _row(self, key: str, counted: list[Counted]) -> KeyRow | None:
-        """Return the row of a valid key, read again now and then; None for one that is unknown or revoked."""
-        digest, now_s = key_digest(key), self._clock()
-        row, until_s = self._keys.get(digest, (None, 0.0))
-        if now_s < until_s:
+    async def _row(self, digest: str, counted: list[Counted]) -> KeyRow | None:
+        """Return the row of a valid key, None for one that is unknown or revoked. Only the first request of a key waits for it.
+
+        Later ones read it again in the background: while the database does not answer, none of them waits for a timeout here.
+        """
+        now_s = self._clock()
+        if digest in self._keys:
+            row, until_s = self._keys[digest]
+            if now_s >= until_s:
+                self._look_up_later(digest)
             return row
         # To look an unknown key up costs a query, which a client without requests left does not get.
-        if digest not in self._keys and not self._has_left(counted, now_s):
+        if not self._has_left(counted, now_s):
             return None
+        return await self._look_ups.do(digest, lambda: self._look_up(digest))
+
+    def _look_up_later(self, digest: str) -> None:
+        if not self._look_ups.is_under_way(digest):
+            task = asyncio.create_task(self._look_ups.do(digest, lambda: self._look_up(digest)))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _look_up(self, digest: str) -> KeyRow | None:
+        """Read the row of a key and remember it. When nothing can be read, the row from before is used for a while longer."""
         try:
             row = await self._runtime.catalogue.key(digest)
+            refresh_s = _UNKNOWN_REFRESH_S if row is None else KEY_REFRESH_S
         except MatineeError:
-            return row  # nothing can be read: the row from before, or the address, will do
+            row, refresh_s = self._keys.get(digest, _UNKNOWN)[0], _FAILED_REFRESH_S
         self._keys.pop(digest, None)
         if len(self._keys) >= _MAX_KEYS:
             del self._keys[next(iter(self._keys))]
-        self._keys[digest] = row, now_s + (_UNKNOWN_REFRESH_S if row is None else KEY_REFRESH_S)
+        self._keys[digest] = row, self._clock() + refresh_s
         return row
 
     def _has_left(self, counted: list[Counted], now_s: float) -> bool:
@@ -162,9 +198,10 @@ def _policy(name: str, per_s: float, window_s: int) -> Policy | None:
     return Policy(name, max(1, round(per_s * window_s)), window_s) if per_s else None
 
 
-def _bearer(scope: Any) -> str | None:
-    """Return the key of an Authorization header, None when there is none, or one that is too long to be a key."""
+def _digest_of(scope: Any) -> str:
+    """Return the digest of an Authorization header's key, empty when there is none, or one that is too long to be a key."""
     for name, value in scope["headers"]:
         if name == b"authorization" and value[:7].lower() == b"bearer " and len(value) <= _MAX_KEY_CHARS:
-            return str(value[7:].strip().decode("latin-1"))
-    return None
+            key = value[7:].strip().decode("latin-1")
+            return key_digest(key) if key else ""
+    return ""

@@ -20,14 +20,16 @@ from typing import Any, NamedTuple
 from matinee.cache.local import LocalTier
 from matinee.cache.single_flight import SingleFlight
 from matinee.domain.freshness import AsOf, Demand
-from matinee.errors import Gone, InvalidParameter, NoReaderAvailable, NotFound
+from matinee.errors import Gone, InvalidParameter, NoReaderAvailable, NotFound, Overloaded
 from matinee.http.answers import Answer, Headers
 from matinee.http.cdn import without_lifetime
 from matinee.http.freshness import demand_of, told
 from matinee.http.hosts import hosts_of
+from matinee.http.limits import Limits
 from matinee.http.reads import Build, require_possible, route_of
 from matinee.http.ready import Form, Ready, rendered
 from matinee.runtime import Runtime
+from matinee.storage.asking import Asking
 
 # A ready answer for one request: its status, headers, body and route; the request's id and origin as they were sent.
 Hit = tuple[int, Headers, bytes, str, bytes | None, bytes | None]
@@ -68,7 +70,8 @@ class _Read(NamedTuple):
 class PublicReads:
     """The reads that anybody may have, as an ASGI application of its own."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, limits: Limits) -> None:
+        self._limits = limits
         self._runtime, self._config, self._catalogue = runtime, runtime.config, runtime.catalogue
         self._tier: LocalTier[Ready] | None = runtime.local
         self._hosts = hosts_of(self._config)
@@ -199,10 +202,10 @@ class PublicReads:
             else:
                 tier.missed(before, time.monotonic())
                 is_joined = self._flights.is_under_way(key)
-                read = await self._flights.do(key, lambda: self._read(scope, build, demand, key))
+                read = await self._flights.do_for(_client_of(scope), key, lambda: self._read(scope, build, demand, key))
                 stored = _STORED if before is None else _STALE_STORED
                 told_status = _COLLAPSED if is_joined else stored if read.is_kept else _NOT_STORED
-        except NoReaderAvailable:
+        except (NoReaderAvailable, Overloaded):
             if before is None or not self._may_stand_in(before, demand):
                 raise
             as_of = AsOf(before.stamp, self._catalogue.staleness_s(before.stamp), is_verified=False)
@@ -252,22 +255,23 @@ class PublicReads:
             is_kept = self._tier is not None and self._tier.keep(key, ready, time.monotonic(), histories)
         return _Read(ready, catalogue.as_of, is_kept)
 
-    async def load(self, path: str, query: bytes = b"") -> bool:
+    async def load(self, path: str, query: bytes = b"", asking: Asking | None = None) -> bool:
         """Have an answer built before anybody asks for it, once for all who do meanwhile; return whether it is kept.
 
-        Raises: NoReaderAvailable.
+        `asking` is the client that takes a place when the read is expensive. Raises: NoReaderAvailable.
         """
         route = route_of(path)
         assert route is not None, "only addresses that this answers are loaded"
-        scope = {"path": path, "query_string": query, "headers": []}
+        scope: dict[str, Any] = {"path": path, "query_string": query, "headers": [], "matinee.asking": asking}
         key = _key(scope)
         return (await self._flights.do(key, lambda: self._read(scope, route[0], Demand(), key))).is_kept
 
     def _refresh(self, scope: Any) -> None:
-        """Read a page anew that is served meanwhile; once, however many ask for it."""
+        """Read a page anew that is served meanwhile, once for all requests, at the expense of the client of this one."""
         if route_of(scope["path"]) is None or self._flights.is_under_way(_key(scope)):
             return
-        task = asyncio.ensure_future(self.load(scope["path"], scope["query_string"]))
+        path, query = scope["path"], scope["query_string"]
+        task = asyncio.ensure_future(self._limits.charged(scope, lambda asking: self.load(path, query, asking)))
         self._refreshing.add(task)
         task.add_done_callback(self._refreshed)
 
@@ -316,6 +320,11 @@ def _key(scope: Any) -> str:
     """
     query = scope["query_string"]
     return f"?{query.decode('latin-1')} {scope['path']}" if query else scope["path"]
+
+
+def _client_of(scope: Any) -> str:
+    asking = scope.get("matinee.asking")
+    return asking.client if asking is not None else ""
 
 
 @lru_cache(maxsize=512)

@@ -31,6 +31,9 @@ LEVELS = {
 _CLIENT_ERRORS = frozenset(
     ("SuspiciousOperation", "BadRequest", "MultiPartParserError", "RequestAborted", "UnreadablePostError", "ClientDisconnect")
 )
+# Fields that direct the limit of repeated lines, and are not written: the text that says whether two lines are alike; the
+# client that has a limit of its own; whether the line is always written, which only lines that no stranger can cause may be.
+_DIRECTIONS = frozenset(("repeated", "counted_by", "is_always_written"))
 
 
 class Pipeline:
@@ -71,10 +74,11 @@ class Pipeline:
             return
         text = event if isinstance(event, str) else str(event)
         repeated = str(fields.get("repeated") or text)[:200]
-        if not self.repeats.admits(Kind(logger, level, f"{repeated} {_place_of(error)}".rstrip())):
+        kind = Kind(logger, level, f"{repeated} {_place_of(error)}".rstrip(), str(fields.get("counted_by") or "")[:200])
+        if not fields.get("is_always_written") and not self.repeats.admits(kind):
             return
-        shown = {"level": level, "logger": logger, "event": text, **fields}
-        shown.pop("repeated", None)
+        shown = {"level": level, "logger": logger, "event": text}
+        shown |= {name: value for name, value in fields.items() if name not in _DIRECTIONS}
         if error is not None:
             shown["exception"] = lines.stack_of(error)
         self.sink.write(self.render(shown))

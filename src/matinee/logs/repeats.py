@@ -1,6 +1,7 @@
 """Limit lines that repeat: beyond a number within ten seconds they are counted, and one line says how many there were.
 
-Called by the pipeline for each event, from any thread. It must never hold more than a bounded number of kinds of lines.
+Called by the pipeline for each event, from any thread. Invariants: a bounded number of kinds of lines is held; a kind that
+repeats hides no other kind, and a client hides no other client.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 WINDOW_S = 10.0
 MAX_REPEATS = 20  # lines of one event, logger, level and error within a window
-MAX_LINES = 200  # lines of one logger and level within a window, whatever their events
+MAX_LINES = 200  # lines of one logger and level within a window, or of one event of all clients
 _MAX_KINDS = 1_000  # strangers can make new events, such as a Host header in a message
 
 
@@ -24,6 +25,11 @@ class Kind(NamedTuple):
     logger: str
     level: str
     event: str = ""
+    client: str = ""
+
+    def wider(self) -> Kind:
+        """Return the kind that includes this one: the event of all clients, else all events of the logger and level."""
+        return self._replace(client="") if self.client else self._replace(event="")
 
 
 @dataclass
@@ -48,16 +54,23 @@ class Repeats:
             now_s = self._clock()
             if len(self._windows) >= _MAX_KINDS:
                 self._end_windows(now_s)
-            if len(self._windows) >= _MAX_KINDS and kind not in self._windows:
-                kind = kind._replace(event="")
-            window, whole = self._window(kind, now_s), self._window(kind._replace(event=""), now_s)
-            window.lines += 1
-            whole.lines += window is not whole
-            if window.lines <= MAX_REPEATS and whole.lines <= MAX_LINES:
+            while len(self._windows) >= _MAX_KINDS and kind.event and kind not in self._windows:
+                kind = kind.wider()
+            window = self._window(kind, now_s)
+            if self._has_room(window, kind, now_s):
                 return True
             window.suppressed += 1
             self.suppressed += 1
             return False
+
+    def _has_room(self, window: _Window, kind: Kind, now_s: float) -> bool:
+        """Count a line. What its own window refuses does not count in the wider one, where it would hide other kinds."""
+        window.lines += 1
+        if window.lines > MAX_REPEATS:
+            return False
+        whole = self._window(kind.wider(), now_s)
+        whole.lines += window is not whole
+        return whole.lines <= MAX_LINES
 
     def summaries(self, *, is_end: bool = False) -> list[dict[str, Any]]:
         """Return an event for each kind of which lines were left out, once its window has ended."""
@@ -66,6 +79,7 @@ class Repeats:
             ended, self._ended = self._ended, []
         return [
             {"event": "lines suppressed", "repeated": kind.event, "logger": kind.logger, "lines": lines, "within_s": WINDOW_S}
+            | ({"client": kind.client} if kind.client else {})
             for kind, lines in ended
         ]
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import select
 import stat
 import time
@@ -22,6 +23,7 @@ _PIECE_BYTES = 4096  # PIPE_BUF: a pipe takes so many bytes whole, and does not 
 _READER_TIMEOUT_S = 1.0
 _LOCK_TRIES, _LOCK_PAUSE_S = 20, 0.01
 _FULL = 2  # times its bound: a file that cannot be rotated takes no more lines then
+_NUMBER, _MOST_KEPT = re.compile(r"[1-9][0-9]{0,3}"), 1_000  # which MATINEE_LOG_KEEP may be at most
 _DEVICES = ("/dev/", "/proc/")
 
 
@@ -207,8 +209,7 @@ class File:
 
     def _shift(self) -> None:
         path, keep = Path(self._path), self._rotation.keep
-        suffixes = (old.name.removeprefix(f"{path.name}.") for old in path.parent.glob(f"{path.name}.*"))
-        for number in sorted((int(suffix) for suffix in suffixes if suffix.isdecimal()), reverse=True):
+        for number in sorted(_numbers_of(path), reverse=True):
             old = path.with_name(f"{path.name}.{number}")
             if number >= keep:
                 old.unlink(missing_ok=True)
@@ -218,6 +219,17 @@ class File:
             path.replace(path.with_name(f"{path.name}.1"))
         else:
             path.unlink()
+
+
+def _numbers_of(path: Path) -> Iterator[int]:
+    """Yield the numbers of the older files. Others have longer names, such as the matinee.log.20260101 of logrotate."""
+    start = f"{path.name}."
+    for name in [
+        found.name for found in path.parent.iterdir()
+    ]:  # a name is compared as it is: in a pattern, [ would have a meaning of its own
+        number = name.removeprefix(start)
+        if name.startswith(start) and _NUMBER.fullmatch(number) and int(number) <= _MOST_KEPT:
+            yield int(number)
 
 
 @contextlib.contextmanager

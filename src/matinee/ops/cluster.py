@@ -8,12 +8,9 @@ that whatever breaks off, the next command finds it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import secrets
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops import engines, node_names, patroni, rendering
+from matinee.ops import engines, node_names, patroni, rendering, socket_folder
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.patroni import PatroniNode
@@ -34,7 +31,6 @@ DATABASE = "matinee"
 ROLES = ("matinee_writer", "matinee_reader")
 HOST = "127.0.0.1"
 _LEADS_WITHIN_S = 40.0  # a leader whose node is gone is replaced when its lease of 20 s has run out
-_LONGEST_SOCKET_FOLDER_BYTES = 80  # a socket's path has at most 107 bytes, and its name is below the folder
 _CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
 
 
@@ -295,7 +291,7 @@ class Cluster:
             data.mkdir(exist_ok=True)
             data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
-            node.command = engines.command_of(node.role, topology.balancer, config, layout.data(node.place))
+            node.command = engines.command_of(node.role, topology.balancer, config, data, layout.master(node.place))
             if node.role == "balancer" and topology.balancer == "haproxy":
                 node.socket, node.state_file = layout.socket(node.place), layout.state(node.place)
         for database in self.databases:
@@ -311,13 +307,8 @@ class Cluster:
         node.command = [*patroni.program(), str(node.config)]
 
     def socket_folder(self) -> Path:
-        """Return the folder of the balancers' sockets: a short path, whatever the home folder's is. Only we may enter."""
-        folder = self.home / "run"
-        if len(os.fsencode(folder)) > _LONGEST_SOCKET_FOLDER_BYTES:
-            digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
-            folder = Path(tempfile.gettempdir()) / f"matinee-{digest}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
+        """Return the folder of the balancers' sockets. Raises: OperatorError when another user may have made it."""
+        return socket_folder.make(self.home)
 
     def server_environment(self, name: str) -> dict[str, str]:
         """Return what a server was rendered to be told."""
@@ -387,7 +378,7 @@ class Cluster:
             node.postgres.delete()
         for engine in self.engines:
             shutil.rmtree(self.data / engine.name, ignore_errors=True)
-        shutil.rmtree(self.socket_folder(), ignore_errors=True)
+        shutil.rmtree(socket_folder.path_of(self.home), ignore_errors=True)
         if self.data != self.home:
             with contextlib.suppress(OSError):
                 self.data.rmdir()  # it was made for these instances; if anything else lies in it, it stays

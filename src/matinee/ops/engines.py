@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from matinee import private_files
 from matinee.errors import OperatorError
 from matinee.ops import haproxy_socket
 from matinee.ops.processes import Started, happens, require_free, start, tail
@@ -80,15 +81,24 @@ class EngineNode:
         for port in self.ports:
             require_free(self.name, port)
         if self.state_file is not None:
-            self.state_file.write_text("1\n")  # no states: those of an earlier process are old
+            private_files.write(self.state_file, "1\n")  # no states: those of an earlier process are old
         self.process = start(self.command, self.log)
         keep()
 
     def wait(self) -> None:
         """Wait until the engine answers. Raises: OperatorError with the end of its log."""
-        happens(lambda: self.is_ready() or self.state() == "dead", READY_WITHIN_S)
-        if self.state() == "dead" or not self.is_ready():
+        happens(lambda: self._is_up() or self.state() == "dead", READY_WITHIN_S)
+        if self.state() == "dead" or not self._is_up():
             raise OperatorError(f"{self.name} is not ready; the end of {self.log}:\n{tail(self.log)}")
+
+    def _is_up(self) -> bool:
+        """Return whether the engine answers, and takes orders if it has a socket for them."""
+        return self.is_ready() and (self._master is None or haproxy_socket.worker(self._master) != "")
+
+    @property
+    def _master(self) -> Path | None:
+        """Return where HAProxy's master takes orders."""
+        return Path(self.command[self.command.index(_MASTER) + 1]) if _MASTER in self.command else None
 
     def is_ready(self) -> bool:
         """Return whether the engine answers."""
@@ -118,12 +128,19 @@ class EngineNode:
             return False
 
     def reload(self) -> None:
-        """Let the engine read its file anew; the old one finishes its requests, and drained servers stay drained."""
-        if self.process is not None:
-            if self.socket is not None and self.state_file is not None and self.state() == "running":
-                haproxy_socket.save_states(self.socket, self.state_file)
-            # To the first process only: it makes the others anew.
-            self.process.tell(signal.SIGUSR2 if "haproxy" in self.command[0] else signal.SIGHUP)
+        """Let the engine read its file again; the old process finishes its requests, and drained servers stay drained.
+
+        Raises: OperatorError when HAProxy does not serve with the file in time.
+        """
+        if self.process is None or self.state() == "dead":
+            return
+        if self.socket is not None and self.state_file is not None and self.state() == "running":
+            haproxy_socket.save_states(self.socket, self.state_file)
+        if self._master is not None and self._master.exists():
+            haproxy_socket.reload(self._master, READY_WITHIN_S)
+            return
+        # nginx, or a HAProxy that an earlier version of ours started. To the first process only: it starts the others again.
+        self.process.tell(signal.SIGUSR2 if "haproxy" in self.command[0] else signal.SIGHUP)
 
     def state(self) -> str:
         """Return "running", "stopped" or "dead"."""
@@ -141,6 +158,7 @@ class EngineNode:
 
 
 _SILENT = b"\0"
+_MASTER = "-S"  # HAProxy's option for the socket of its master process
 
 
 def program(name: str) -> str:
@@ -151,11 +169,14 @@ def program(name: str) -> str:
     return found
 
 
-def command_of(role: str, balancer: str, config: Path, data: Path) -> list[str]:
-    """Return what runs a node of a role from its rendered file. Raises: OperatorError when the engine is not installed."""
+def command_of(role: str, balancer: str, config: Path, data: Path, master: Path) -> list[str]:
+    """Return what runs a node of a role from its rendered file; `master` is where HAProxy takes the order to reload.
+
+    Raises: OperatorError when the engine is not installed.
+    """
     if role == "front" or (role == "balancer" and balancer == "haproxy"):
         # With a master process, so that a reload leaves no connection and no request behind.
-        return [program("haproxy"), "-W", "-db", "-f", str(config)]
+        return [program("haproxy"), "-W", "-db", "-f", str(config), _MASTER, str(master)]
     commands: dict[str, Sequence[str]] = {
         "balancer": ("nginx", "-c", str(config), "-p", str(data), "-g", "daemon off;"),
         "redis": ("redis-server", str(config)),

@@ -36,6 +36,10 @@ class Local:
         """Return where a balancer takes orders."""
         return self.socket_folder / f"{node.name}.sock"
 
+    def master(self, node: Place) -> Path:
+        """Return where HAProxy's master takes orders. It adds up to 12 characters to the name while it starts."""
+        return self.socket_folder / f"{node.name}.cli"
+
     def state(self, node: Place) -> Path:
         """Return where the states of a balancer's servers are during a reload."""
         return self.socket_folder / f"{node.name}.state"

@@ -6,20 +6,19 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from matinee.addresses import host_port, is_ip, resolved
-from matinee.errors import OperatorError
+from matinee.addresses import host_port, is_ip
+from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
 from matinee.ops.topology import Place, Sizes, Topology
@@ -61,6 +60,7 @@ class Cluster:
     settings: Mapping[str, str]
     postgres_bin: str = "/usr/lib/postgresql/15/bin"
     patroni: str = "/opt/matinee/patroni/bin/patroni"
+    names: HostNames = field(default_factory=HostNames)
 
 
 def write(files: Iterator[Rendered], folder: Path) -> list[Path]:
@@ -106,10 +106,16 @@ _TARGETS: dict[str, Callable[[Cluster], Iterator[Rendered]]] = {"local": local, 
 TARGETS = tuple(_TARGETS)
 
 
-def render(topology: Topology, target: str, folder: Path) -> list[Path]:
-    """Render a topology for a target into a folder and return the files. Passwords are made once and stay in the folder."""
+def render(topology: Topology, target: str, folder: Path, names: HostNames | None = None) -> list[Path]:
+    """Render a topology for a target into a folder and return the files. Passwords are made once and stay in the folder.
+
+    Raises: OperatorError, before any file is written, when a balancer's name has no address.
+    """
     layout: Layout = Local(folder, folder / "data", folder) if target == "local" else System()
-    cluster = Cluster(topology, layout, kept_secrets(folder / "secrets.json"), {})
+    names = names or HostNames()
+    for place in topology.of("balancer"):
+        names.outside_addresses(place)
+    cluster = Cluster(topology, layout, kept_secrets(folder / "secrets.json"), {}, names=names)
     return write(_TARGETS[target](cluster), folder)
 
 
@@ -158,7 +164,7 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     yield "MATINEE_MAX_BODY_BYTES", str(MAX_BODY_BYTES), "the balancer refuses larger bodies as well"
     if topology.of("balancer"):
         yield "MATINEE_DRAIN_S", str(DRAIN_S), "unready for so long before it accepts no more: until every balancer has seen it"
-    if proxies := trusted_proxies(topology):
+    if proxies := trusted_proxies(cluster):
         yield "MATINEE_TRUSTED_PROXIES", ",".join(proxies), "the balancers, which report the address of each client"
     if topology.micro_cache:
         yield "MATINEE_S_MAXAGE_S", "1", "so long the balancer may answer again what it was answered"
@@ -175,17 +181,10 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
         yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
 
 
-def trusted_proxies(topology: Topology) -> list[str]:
-    """Return the IP addresses of the balancers. One that is given by name is left out: the setting takes addresses only."""
-    return sorted({place.address for place in topology.of("balancer") if _is_address(place.address)})
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+def trusted_proxies(cluster: Cluster) -> list[str]:
+    """Return the IP addresses of the balancers. Raises: OperatorError when one has a name without an address."""
+    balancers = cluster.topology.of("balancer")
+    return sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
 
 
 def writer_url(cluster: Cluster) -> str:
@@ -291,14 +290,15 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "networks": sorted({f"{place.address}/32" if is_ip(place.address) else place.address for place in topology.places}),
         "is_ip": is_ip,
         "bind_address": lambda node: node.address if is_ip(node.address) else "0.0.0.0",  # noqa: S104  etcd binds to no name
-        **_names(topology),
+        **_names(cluster),
     }
 
 
-def _names(topology: Topology) -> dict[str, Callable[[Place], Any]]:
+def _names(cluster: Cluster) -> dict[str, Callable[[Place], Any]]:
     """Return how the balancers' templates write a server whose host is a name."""
+    topology = cluster.topology
     is_nginx = topology.balancer == "nginx"
-    found = {place.name: resolved_address(place) if is_nginx else place.address for place in topology.of("server")}
+    found = {place.name: cluster.names.address(place) if is_nginx else place.address for place in topology.of("server")}
 
     def upstream(server: Place) -> str:
         # The port of discard: nginx needs an address, and never connects to a server that is down.
@@ -317,14 +317,6 @@ def _names(topology: Topology) -> dict[str, Callable[[Place], Any]]:
         "out_because": out_because,
         "resolved_by": resolved_by,
     }
-
-
-def resolved_address(place: Place) -> str | None:
-    """Return the IP address of a node's host as it resolves here, None when it does not."""
-    try:
-        return resolved(place.address)[0]
-    except (OperatorError, IndexError):
-        return None
 
 
 def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:

@@ -69,7 +69,9 @@ def _locked(folder: Path) -> int:
 def _remove_left(parent: Path) -> None:
     for folder in parent.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # held by a running server, or removed by another one that starts
-            descriptor = os.open(folder / _LOCK, os.O_RDWR)
+            if folder.lstat().st_uid != os.geteuid():
+                continue  # the folder for temporary files is shared: another user's lock may be a link to anything
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -127,7 +127,8 @@ class Catalogue:
 
         if self._loads is None:
             return await read(self._reader)
-        loaded = await self._loads.page(query, read)
+        asking = self._reader.asking
+        loaded = await self._loads.page(query, read, asking.client if asking is not None else "")
         self._note(loaded.stamp, loaded.as_of)
         return loaded.rows
 

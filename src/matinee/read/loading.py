@@ -65,13 +65,15 @@ class Loads:
             return await self._read_soon(movie_id)
         return await self._movies.do(movie_id, lambda: self._movie(movie_id))
 
-    async def page(self, query: ListQuery | SearchQuery, read: Callable[[Reader], Awaitable[CardRows]]) -> LoadedRows:
-        """Return a page of cards from the shared tier, else what `read` reads from a copy."""
+    async def page(
+        self, query: ListQuery | SearchQuery, read: Callable[[Reader], Awaitable[CardRows]], client: str = ""
+    ) -> LoadedRows:
+        """Return a page of cards from the shared tier, else what `read` reads from a copy on behalf of a client."""
         if self._shared.is_null:
             return await self._read_page(read)
         # All of the query and 128 bits: two queries that share a key would be answered with each other's page.
         key = "p:" + hashlib.blake2b(repr(query).encode(), digest_size=16).hexdigest()
-        return await self._pages.do(key, lambda: self._page(key, read))
+        return await self._pages.do_for(client, key, lambda: self._page(key, read))
 
     async def _movie(self, movie_id: int) -> Loaded:
         key = f"m:{movie_id}"

@@ -15,6 +15,7 @@ from django.template.loader import render_to_string
 
 from matinee.errors import RequestError, TooManyRequests
 from matinee.http.admin.sign_in import address_of, logged
+from matinee.http.client import client_group
 
 log = structlog.get_logger("matinee.admin")
 
@@ -74,7 +75,9 @@ def refusal_page(status: int, title: str, detail: str, remedy: str) -> HttpRespo
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Return a 403 that says what was wrong with a form, and log it."""
-    log.warning("form refused", reason=logged(reason), path=logged(request.path), client=address_of(request))
+    client = address_of(request)
+    seen = {"reason": logged(reason), "path": logged(request.path), "client": client}
+    log.warning("form refused", **seen, counted_by=client_group(client))
     detail, remedy = _explained(request, reason)
     return refusal_page(403, "This form was refused", detail, remedy)
 

@@ -44,10 +44,10 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
         name, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
         if not name or not password:
             return dict(super().clean())
-        seen = {"account": logged(name), "client": address_of(self.request)}
+        group = client_group(address_of(self.request))
+        seen = {"account": logged(name), "client": address_of(self.request), "counted_by": group}
         try:
-            address = address_of(self.request)
-            attempt = sign_ins.begin(name, client_group(address), client_site(address))
+            attempt = sign_ins.begin(name, group, client_site(address_of(self.request)))
             cleaned: dict[str, Any] = super().clean()
         except TooManyRequests as error:
             log.warning("sign-in blocked", **seen, retry_after_s=error.retry_after_s)
@@ -78,5 +78,5 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfo
     def save(self, commit: bool = True) -> User:
         """Store the new password."""
         user: User = super().save(commit)
-        log.info("password changed", account=logged(user.get_username()))
+        log.info("password changed", account=logged(user.get_username()), is_always_written=True)
         return user

@@ -102,7 +102,7 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         """Delete a user. Raises: _LastSuperuser, which rolls the transaction of the page back."""
         _require_another([obj])
-        log.warning("user deleted", account=logged(obj.get_username()), by=logged(request.user.get_username()))
+        _log_of_user("user deleted", obj, request)
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
@@ -112,7 +112,7 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
             raise PermissionDenied
         _require_another(users)
         for user in users:
-            log.warning("user deleted", account=logged(user.get_username()), by=logged(request.user.get_username()))
+            _log_of_user("user deleted", user, request)
         super().delete_queryset(request, queryset)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:  # type: ignore[override]
@@ -134,8 +134,7 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Write a change of a user into the service's log too: it is no part of the log of changes."""
-        seen = {"account": logged(obj.get_username()), "by": logged(request.user.get_username())}
-        log.warning("user changed", **seen, client=address_of(request))
+        _log_of_user("user changed", obj, request)
         return super().log_change(request, obj, message)
 
 
@@ -165,6 +164,12 @@ def _with_names(request: HttpRequest, obj: _T | None, field: str) -> _T | None:
     if obj is not None and not request.user.is_superuser:
         prefetch_related_objects([obj], f"{field}__content_type")
     return obj
+
+
+def _log_of_user(event: str, user: User, request: HttpRequest) -> None:
+    """Write a line about a change of a user, however many there are: a flood of other lines must not hide it."""
+    seen = {"account": logged(user.get_username()), "by": logged(request.user.get_username())}
+    log.warning(event, **seen, client=address_of(request), is_always_written=True)
 
 
 class _LastSuperuser(Exception):
