@@ -55,7 +55,7 @@ def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
 def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", _python
     try:
-        config = load_settings()
+        config = load_settings(is_reading=True)
     except MatineeError as error:
         yield "settings", _raising(error)
         return

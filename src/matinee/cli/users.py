@@ -48,7 +48,7 @@ def unlock(
 
 def blocked(as_json_: Json = False) -> None:
     """List the accounts and addresses whose sign-ins are refused now, the longest block first."""
-    open_catalogue()
+    open_catalogue(is_reading=True)
     from matinee.write import sign_ins
 
     columns = ("kind", "account", "address", "failures", "blocked_until")
