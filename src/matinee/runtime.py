@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LOOK_AT_LOG_EVERY_S = 5.0
+_LOOK_AT_FOLDS_EVERY_S = 60.0  # one small query of the leader
 _PUBLISH_EVERY_S = 1.0  # metrics of other workers are read from their files
 
 
@@ -66,7 +67,7 @@ class Runtime:
         from matinee.cache.counting import Counting  # not before the server has said where workers count together
 
         self._counting = Counting(self.counts, self.popularity)
-        work = {"metrics": self._publish_on, "counts": self._counting.run}
+        work = {"metrics": self._publish_on, "counts": self._counting.run, "folds": self._refold}
         if not self.config.on_postgres:
             work["the write-ahead log"] = self._bound_log
         self._background |= {asyncio.create_task(background.keep_going(name, on)) for name, on in work.items()}
@@ -87,6 +88,14 @@ class Runtime:
         while True:
             await asyncio.sleep(_LOOK_AT_LOG_EVERY_S)
             await asyncio.get_running_loop().run_in_executor(self.writes, upkeep.bound_log)
+
+    async def _refold(self) -> None:
+        from matinee.write import upkeep
+
+        while True:
+            await asyncio.sleep(_LOOK_AT_FOLDS_EVERY_S)
+            while await asyncio.get_running_loop().run_in_executor(self.writes, upkeep.refold):
+                pass
 
     async def close(self) -> None:
         """End what goes on in the background, finish the writes that have begun and close the reader."""

@@ -77,9 +77,17 @@ def sqlite_file(url: str) -> SqliteFile:
     if _WINDOWS.match(named) or "\\" in named:
         raise ValueError("must be a path with forward slashes and no drive letter; Matinee does not run on Windows")
     timeout_s = _sqlite_timeout(query) if has_query else None
-    if path.endswith("/") or Path(path).expanduser().is_dir():
-        raise ValueError("names a folder; add the name of a file, as sqlite:////srv/matinee/movies.db")
-    return SqliteFile(Path(path).expanduser().resolve(), timeout_s)
+    return SqliteFile(_file(path), timeout_s)
+
+
+def _file(path: str) -> Path:
+    try:
+        if path.endswith("/") or Path(path).expanduser().is_dir():
+            raise ValueError("names a folder; add the name of a file, as sqlite:////srv/matinee/movies.db")
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, or ~ of a user without a home folder
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ValueError(f"cannot be used as a file ({reason}); name another with its whole path") from None
 
 
 def _decoded(text: str) -> str:

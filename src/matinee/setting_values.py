@@ -95,12 +95,25 @@ def data_folder() -> Path:
 def folder(text: str) -> Path:
     """Read a folder's path. Raises: ValueError."""
     try:
-        path = Path(text).expanduser().resolve()
+        return whole_path(text).resolve()
+    except ValueError as error:
+        raise ValueError(f"cannot be used as a folder {error}") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise ValueError(f"cannot be used as a folder ({_reason(error)}); name another with its whole path") from None
+
+
+def whole_path(text: str | Path) -> Path:
+    """Return an absolute path, with ~ replaced by a home folder. Raises: ValueError, with the reason and the remedy alone."""
+    try:
+        path = Path(text).expanduser().absolute()
         path.is_dir()  # a name that is too long is an error here, not in each command
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, or ~ of a user without a home folder
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ValueError(f"cannot be used as a folder ({reason}); name another with its whole path") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~ of a user who has no home folder, or does not exist
+        raise ValueError(f"({_reason(error)}); name another with its whole path") from None
     return path
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def number(low: float, high: float) -> Callable[[str], float]:

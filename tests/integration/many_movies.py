@@ -75,7 +75,10 @@ _STATEMENTS = (
     INSERT INTO movie_popularity (movie_id, day, week)
     SELECT id, 80000 + random() * 10, 6600 + random() * 10 FROM made WHERE random() < 0.3
     """,
-    "UPDATE log_head SET position = {size}, last_movie_id = {size}, last_person_id = {size} / 10 + 1, last_facet_id = 60",
+    """
+    UPDATE log_head SET position = {size}, folded_position = {size}, last_movie_id = {size},
+        last_person_id = {size} / 10 + 1, last_facet_id = 60
+    """,
     "DROP TABLE made",
 )
 

@@ -226,3 +226,43 @@ def test_a_key_that_writes_is_made_only_by_a_user_who_may_write(boss: Admin) -> 
 
     assert "so you may not make a key that does" in refused.words
     assert list(ApiKey.objects.order_by("id").values_list("name", flat=True)) == ["Kiosk", "Reader", "Writer"]
+
+
+def test_merging_needs_the_permissions_to_change_and_to_delete(boss: Admin) -> None:
+    for at in range(2):
+        movies.create(parse_content({"title": f"Again {at}"}), "tests")
+
+    offered = {
+        verbs: "merge_selected" in staff("-".join(verbs), "view_movie", *(f"{verb}_movie" for verb in verbs)).get(MOVIES).text
+        for verbs in (("change",), ("delete",), ("change", "delete"))
+    }
+
+    assert offered == {("change",): False, ("delete",): False, ("change", "delete"): True}
+
+
+HIDDEN = [
+    f"{KEYS}?digest__startswith={{}}", f"{KEYS}?digest__regex=^{{}}",
+    f"{USERS}?last_login__isnull={{}}", f"{LOG}?detail__contains={{}}", f"{GROUPS}?user__password__startswith={{}}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", HIDDEN)
+def test_an_address_filters_by_nothing_that_the_list_does_not_declare(boss: Admin, path: str) -> None:
+    viewer = staff("viewer", *(f"view_{model}" for model in MODELS.values()))
+
+    answers = [viewer.client.get(path.format(value)) for value in ("0", "1", "f", "pbkdf2", "no such value")]
+
+    assert {(answer.status_code, answer.headers["Location"]) for answer in answers} == {(302, path.partition("?")[0] + "?e=1")}
+
+
+def test_the_declared_filters_of_users_filter(boss: Admin) -> None:
+    User.objects.create_user("editor").groups.add(1)
+
+    found = {
+        query: [name for name in ("root", "editor") if f">{name}</a>" in boss.get(USERS + query).text]
+        for query in ("?is_superuser__exact=1", "?is_active__exact=0", "?groups__id__exact=1", "?q=edi")
+    }
+
+    assert found == {
+        "?is_superuser__exact=1": ["root"], "?is_active__exact=0": [], "?groups__id__exact=1": ["editor"], "?q=edi": ["editor"],
+    }  # fmt: skip

@@ -128,7 +128,7 @@ SAVES = {
     "one key is revoked": ticked(KEYS, "revoke_selected", "1", 12),
     "three keys are revoked": ticked(KEYS, "revoke_selected", "1 2 3", 12 + 2 * 7),
     "a user is added": Save(f"{USERS}add/", "user_form", {"username": "bob", **TWICE}, 11),
-    "a user is changed": Save(f"{USERS}2/change/", "user_form", {"first_name": "New"}, 15),
+    "a user is changed": Save(f"{USERS}2/change/", "user_form", {"first_name": "New"}, 13),
     "a user's password is changed": Save(f"{USERS}2/password/", "user_form", TWICE, 16),
     "a user is deleted": confirmed(f"{USERS}2/delete/", 16),
     "three users are deleted": ticked(USERS, "delete_selected", "2 3 4", 20),

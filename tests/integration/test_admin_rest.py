@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from matinee.domain.movie import parse_content
+from matinee.errors import OperatorError
 from matinee.storage.models import ApiKey, Change, Facet, MovieDocument, OneTimePassword, Person
 from matinee.write import keys, movies, names, users
 from tests.integration.admin_client import GENRES, KEYS, LOG, MOVIES, PEOPLE, Admin, admin
@@ -240,3 +241,12 @@ def test_nobody_gets_in_without_signing_in(catalogue_home: Path) -> None:
     for path in ("/admin/", MOVIES, PEOPLE, f"{MOVIES}1/change/", LOG, f"{GENRES}options/"):
         assert client.get(path).headers["Location"] == f"/admin/login/?next={path}"
     assert names.create_person("x", "tests") == 1
+
+
+def test_names_of_one_normal_form_are_one_admin(catalogue_home: Path) -> None:
+    users.create_admin("\uff41dmin9")
+
+    with pytest.raises(OperatorError, match="There is a user 'admin9' already"):
+        users.create_admin("\uff41dmin9")
+    with pytest.raises(OperatorError, match="1 to 150 printable"):
+        users.create_admin("\ufdfa" * 149)

@@ -124,6 +124,15 @@ def test_a_session_ends_after_a_week_however_much_it_is_used(ann: Admin, monkeyp
     assert (seen.index(302) * 8, seen[:22]) == (176, [200] * 22)
 
 
+def test_a_session_of_a_clock_that_was_ahead_ends(ann: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, seen = time.time(), []
+    for minutes_ahead in (0, 4, 6):
+        monkeypatch.setattr(session_age.time, "time", lambda ahead=minutes_ahead: now_s - ahead * 60)
+        seen.append(ann.client.get("/admin/").status_code)
+
+    assert seen == [200, 200, 302]
+
+
 def test_every_answer_of_the_admin_has_the_headers(ann: Admin) -> None:
     stranger = Client(headers={"host": "localhost"})
     answers = [stranger.get("/admin/login/"), stranger.get("/admin/"), ann.client.get(MOVIES), ann.client.get("/admin/none/")]

@@ -250,6 +250,14 @@ def test_a_folder_as_target_gets_a_file_with_the_usual_name(closed: Path, tmp_pa
     assert (path.parent, path.name.startswith("catalogue-"), path.is_file()) == (tmp_path, True, True)
 
 
+@pytest.mark.parametrize("words", ["backup ~no-such-user-here/x", "restore . --into ~no-such-user-here/x"])
+def test_a_target_in_the_home_folder_of_no_user_is_told_in_a_sentence(closed: Path, words: str, tmp_path: Path) -> None:
+    (tmp_path / "matinee.json").write_text("{}", encoding="utf-8")
+    told = matinee(closed, *words.replace(" . ", f" {tmp_path} ").split())
+
+    assert (told.returncode, "~no-such-user-here/x cannot be used (Could not determine" in told.stderr) == (2, True)
+
+
 def test_only_the_newest_backups_are_kept_and_nothing_else_is_removed(closed: Path) -> None:
     folder = closed / "backups"
     folder.mkdir()

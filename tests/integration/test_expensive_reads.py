@@ -69,6 +69,15 @@ def test_a_read_that_holds_the_loop_is_cut_and_answered_by_a_thread_as_of_its_ow
     assert (answered.rows, answered.as_of.position, run) == ([(20_000,)], position, [1, 0])
 
 
+def test_a_thread_reads_over_a_connection_that_states_what_it_relies_on(small_catalogue: Path) -> None:
+    async def scenario(file: SqliteFile) -> list[object]:
+        file.expensive.suspect("long")
+        answers = [await file.rows(long(f"PRAGMA {name}"), ANY) for name in ("query_only", "trusted_schema")]
+        return [answer.rows for answer in answers]
+
+    assert play(small_catalogue, scenario) == [[(1,)], [(0,)]]
+
+
 def test_a_read_that_is_cheap_stays_on_the_loop(small_catalogue: Path) -> None:
     async def scenario(file: SqliteFile) -> bool:
         await file.rows(Statement(SHORT, shape="short"), ANY)

@@ -71,6 +71,31 @@ def test_a_folder_with_files_of_other_programs_keeps_its_mode(small_catalogue: P
     assert stat.S_IMODE(small_catalogue.stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_folders_of_other_programs_are_left_as_they_are_but_for_files_with_our_names(
+    small_catalogue: Path, tmp_path: Path, is_linked: bool
+) -> None:
+    for name in ("backups", "logs", "rejected"):
+        folder = tmp_path / name if is_linked else small_catalogue / name
+        (folder / "apt").mkdir(parents=True)
+        if is_linked:
+            (small_catalogue / name).symlink_to(folder)
+        else:
+            (small_catalogue / "lib").mkdir(exist_ok=True)
+    foreign = [small_catalogue / name / "apt" / "a.gz" for name in ("backups", "logs", "rejected")]
+    ours = [small_catalogue / "backups" / "catalogue-20260101T000000Z.sqlite3", small_catalogue / "logs" / "matinee.log"]
+    for path in (*foreign, *ours):
+        path.touch()
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+
+    modes.tighten(configuration.load(home=small_catalogue))
+
+    assert {stat.S_IMODE(path.stat().st_mode) for path in ours} == {0o600}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in foreign} == {0o644}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in (*foreign, *ours)} == {0o755}
+
+
 def test_a_folder_with_a_cluster_stays_passable_for_the_user_of_postgresql(small_catalogue: Path) -> None:
     (small_catalogue / "cluster").mkdir()
     small_catalogue.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,8 +11,9 @@ import pytest
 
 from matinee.domain.text import FOLDING
 from matinee.errors import Conflict, InvalidBody
+from matinee.storage import refolding, search_index
 from matinee.storage.models import Facet, LogHead, Movie, Person
-from matinee.write import names
+from matinee.write import names, upkeep
 from tests.client import Client
 from tests.integration.test_imports import run
 from tests.integration.test_search import fill, found
@@ -159,7 +161,6 @@ def folded_state() -> list[Any]:
 
 
 def test_folds_of_other_rules_are_rebuilt_in_batches(catalogue_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matinee.storage import refolding, search_index
     from matinee.storage.models import MovieDocument
 
     run(
@@ -192,3 +193,85 @@ def test_a_catalogue_of_other_rules_is_not_served(catalogue_home: Path) -> None:
 
     schema.migrate()
     schema.check(configuration.load(home=catalogue_home))
+
+
+@pytest.fixture
+def older(catalogue_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Return what imports as a server of an older version does: with other folds, and without a word of it in the head."""
+    from matinee.domain import ranking, tsquery
+    from matinee.storage import writer
+
+    def write(lines: bytes) -> None:
+        folded = LogHead.objects.get().folded_position
+        with monkeypatch.context() as patched:
+            for module in (ranking, writer.ranking):
+                patched.setattr(module, "title_key", lambda title: f"old {title}")
+            patched.setattr(search_index, "fold", lambda text: f"old {text}")
+            patched.setattr(search_index, "lexemes", lambda _, *rest: tsquery.lexemes(("old", ""), *rest))
+            run(lines, catalogue_home)
+        LogHead.objects.update(folded_position=folded)
+
+    return write
+
+
+def redone_by_migrate() -> None:
+    refolding.run()
+
+
+def redone_by_a_server() -> None:
+    while upkeep.refold():
+        pass
+
+
+@pytest.mark.parametrize("redo", [redone_by_migrate, redone_by_a_server])
+def test_what_an_older_server_writes_after_the_rebuild_is_folded_again(
+    catalogue_home: Path, older: Callable[[bytes], None], redo: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refolding, "BATCH_ROWS", 3)
+    monkeypatch.setattr(upkeep, "_CHANGES", 3)
+    older(VOWEL_SIGNS)
+    wrong, position = folded_state(), LogHead.objects.get().position
+    names.create_person("Somebody", "a server of this version, meanwhile")
+    missing = refolding.behind()
+
+    redo()
+
+    fresh = folded_state()
+    refolding_all()
+    assert (missing, refolding.behind()) == (position + 1, 0)
+    assert [before != after for before, after in zip(wrong[:2], fresh[:2], strict=True)] == [True, True]
+    assert fresh == folded_state()
+
+
+def refolding_all() -> None:
+    """Rebuild every fold."""
+    LogHead.objects.update(folding=FOLDING - 1)
+    refolding.run()
+
+
+def test_a_server_of_these_rules_leaves_nothing_to_fold_again(client: Client) -> None:
+    fill("Alien", "Amélie")
+    client.write("POST", "/v1/movies", {"title": "Ночь", "genres": ["Drama"]})
+
+    assert (refolding.behind(), upkeep.refold()) == (0, False)
+
+
+def test_a_server_of_older_rules_does_not_say_that_it_folded(catalogue_home: Path) -> None:
+    LogHead.objects.update(folding=FOLDING + 1)
+
+    names.create_person("Ridley Scott", "tests")
+
+    assert refolding.behind() == 1
+
+
+def test_doctor_says_what_an_older_server_folded(catalogue_home: Path, older: Callable[[bytes], None]) -> None:
+    from matinee import config as configuration
+    from matinee.cli import health
+    from matinee.errors import OperatorError
+
+    config = configuration.load(home=catalogue_home)
+    assert health._search(config) == "0 movies indexed"
+    older(b'{"title":"Alien"}')
+
+    with pytest.raises(OperatorError, match="1 changes were folded by a server of an older version"):
+        health._search(config)

@@ -87,7 +87,7 @@ def test_a_table_that_somebody_holds_is_told_and_the_next_try_goes_on(small_cata
         owner.execute("DROP INDEX document_added")
         owner.execute("ALTER TABLE api_key DROP COLUMN quota")
         owner.execute("DROP TABLE sign_in_attempt")
-        owner.execute("ALTER TABLE log_head DROP COLUMN folding")
+        owner.execute("ALTER TABLE log_head DROP COLUMN folding, DROP COLUMN folded_position")
         owner.execute("ALTER TABLE facet DROP CONSTRAINT facet_name_once")
         owner.execute("DROP INDEX facet_fold")
         owner.execute("ALTER TABLE facet ADD CONSTRAINT facet_once UNIQUE (kind, name_fold)")

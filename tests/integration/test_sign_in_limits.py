@@ -92,6 +92,7 @@ def test_the_sixth_attempt_is_a_429_page_even_with_the_right_password(ann: User)
     assert statuses == [200] * 5
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
     assert "Wait 30 seconds" in answer.content.decode()
+    assert "matinee user unlock --address ADDRESS" in answer.content.decode()
     assert "csrf" not in answer.cookies
 
 
@@ -254,6 +255,7 @@ def test_a_sign_in_has_a_new_session_and_deletes_expired_ones(ann: User) -> None
 
 
 def test_an_operator_lists_and_lifts_blocks(ann: User, catalogue_home: Path, clock: Clock) -> None:
+    clock.forward(-4 * 3600)
     for _ in range(5):
         fail(4 if not SignInAttempt.objects.exists() else 0)
         fail(1)
@@ -269,6 +271,46 @@ def test_an_operator_lists_and_lifts_blocks(ann: User, catalogue_home: Path, clo
     assert again.stderr == "ann has no failed sign-ins.\n"
     assert both.returncode == 2
     assert sign_in("ann", PASSWORD).status_code == 302
+
+
+def test_a_block_of_a_clock_that_was_ahead_ends_when_the_clock_is_right_again(ann: User, clock: Clock) -> None:
+    clock.forward(365 * 24 * 3600)
+    fail(5)
+    for number in range(15):
+        fail(1, account=f"user{number}")
+    clock.forward(-365 * 24 * 3600)
+
+    assert sign_ins.blocked() == []
+    assert sign_in("ann", PASSWORD).status_code == 302
+
+
+def test_a_clock_that_is_a_minute_behind_forgets_no_failure(ann: User, clock: Clock) -> None:
+    fail(5)
+    clock.forward(-60)
+
+    assert pause_of(lambda: fail(1)) == 90
+
+
+def test_an_address_that_succeeded_in_the_future_is_not_a_known_one(ann: User, clock: Clock) -> None:
+    clock.forward(365 * 24 * 3600)
+    assert sign_in("ann", PASSWORD).status_code == 302
+    clock.forward(-365 * 24 * 3600)
+    for last in range(20):
+        fail(1, address=f"203.0.113.{last}")
+
+    assert pause_of(lambda: fail(1)) == 1
+
+
+@pytest.mark.parametrize("typed", ["2001:db8:0:7::42", "2001:DB8:0:7:0::1", "[2001:db8:0:7::42]", "2001:db8:0:7::/64"])
+def test_an_address_is_unlocked_as_it_is_counted(ann: User, typed: str) -> None:
+    from matinee.cli.users import unlock
+
+    for number in range(20):
+        fail(1, account=f"user{number}", address="2001:db8:0:7::/64")
+
+    unlock("", typed)
+
+    fail(1, account="another", address="2001:db8:0:7::/64")
 
 
 @pytest.fixture

@@ -154,6 +154,41 @@ def test_a_cluster_that_does_not_run_is_told_unless_an_own_catalogue_lies_beside
     assert not cluster_settings.load_settings().on_postgres
 
 
+@pytest.mark.parametrize(("as_owner", "role"), [(False, ""), (True, " --owner")])
+def test_a_command_that_changes_something_refuses_to_guess_between_two_catalogues(
+    running: Cluster, as_owner: bool, role: str
+) -> None:
+    own = running.home.parent / "catalogue.sqlite3"
+    own.touch()
+
+    with pytest.raises(OperatorError) as caught:
+        cluster_settings.load_settings(as_owner=as_owner)
+
+    assert caught.value.detail == (
+        f"{own.parent} has a running cluster and a SQLite catalogue; say which one this command means. "
+        f"The file: DATABASE_URL=sqlite:///{own} matinee ... "
+        f'The cluster: DATABASE_URL="$(matinee cluster url leader{role} --passwords)" matinee ...'
+    )
+
+
+def test_a_command_that_reads_uses_the_cluster_and_names_the_file_that_it_does_not_read(
+    running: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = running.home.parent / "catalogue.sqlite3"
+    own.touch()
+
+    assert cluster_settings.load_settings(is_reading=True).on_postgres
+    assert capsys.readouterr().err.endswith(f"(leader database-2, 127.0.0.1:5002), not {own}.\n")
+
+
+def test_a_stated_file_goes_before_the_cluster_beside_it(running: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = running.home.parent / "catalogue.sqlite3"
+    own.touch()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{own}")
+
+    assert cluster_settings.load_settings(as_owner=True).database_path == own
+
+
 @pytest.mark.parametrize("state", ["", "{", "[]", "{}", '{"data": 1, "passwords": [], "databases": [{}], "servers": []}'])
 def test_a_state_file_that_is_damaged_is_told_in_a_sentence(kept: Cluster, state: str) -> None:
     (kept.home / "cluster.json").write_text(state)

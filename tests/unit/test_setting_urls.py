@@ -119,3 +119,8 @@ def test_good_urls_of_caches_are_taken_and_faulty_ports_refused() -> None:
     assert as_memcached_url("memcached://[::1]:11211") == "memcached://[::1]:11211"
     with pytest.raises(ValueError, match="the port must be a number from 1 to 65535"):
         as_memcached_url("memcached://h:99999")
+
+
+def test_a_sqlite_url_in_the_home_folder_of_no_user_is_told_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"cannot be used as a file \(Could not determine home directory"):
+        sqlite_file("sqlite:///~no-such-user-here/films.db")

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from matinee import config as configuration
-from matinee import private_files
+from matinee import private_files, setting_values
 from matinee.cli.cluster_settings import load_settings
 from matinee.cli.output import Json, as_json, progress, tell
 from matinee.cli.output_files import require_output
@@ -102,8 +102,15 @@ def _target(config: Config, target: Path | None) -> Path:
     name = (_FOLDER if config.on_postgres else _FILE).format(datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
     if target is None:
         return config.home.absolute() / "backups" / name
-    target = target.expanduser().absolute()
+    target = _whole_path(target)
     return target / name if target.is_dir() and not (target / _ABOUT).exists() else target
+
+
+def _whole_path(path: Path) -> Path:
+    try:
+        return setting_values.whole_path(path)
+    except ValueError as error:
+        raise OperatorError(f"{path} cannot be used {error}.") from None
 
 
 def _require_free(path: Path, *, force: bool) -> None:
@@ -282,7 +289,7 @@ def _restore_instance(source: Path, into: Path | None) -> dict[str, Any]:
         raise OperatorError(
             f"{source} is of PostgreSQL: name the new data folder with --into, as --into /srv/postgresql/restored."
         )
-    folder = into.expanduser().absolute()
+    folder = _whole_path(into)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OperatorError(f"{folder} is there already and not empty; name a new folder.")
     base_backup.require_reachable(folder.parent)

@@ -124,7 +124,7 @@ def export_ndjson(
     path: Annotated[str, typer.Argument(help="A new file, .gz or .xz to compress it; - for standard output.")] = "-",
 ) -> None:
     """Write every movie, one a line, in the order of their last changes; `import ndjson` reads it back."""
-    config = open_catalogue()
+    config = open_catalogue(is_reading=True)
     if path != "-":
         require_output(config, Path(path))
     from matinee import runtime

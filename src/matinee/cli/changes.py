@@ -115,7 +115,7 @@ def follow(
     --purge-list prints the tags that answers carry in Surrogate-Key or Cache-Tag, parted by blanks, each once in what comes at
     a time: for a script that purges a CDN by them.
     """
-    config = configuration.load() if url else open_catalogue()
+    config = configuration.load() if url else open_catalogue(is_reading=True)
     log: _Log = _ServersLog(address_of(url), _key_in(key_file)) if url else _CataloguesLog(config)
     if delay is None:
         delay = config.max_follower_lag_s + config.change_tail_interval_ms / 1000 if purge_list else 0.0

@@ -1,7 +1,8 @@
 """Which databases and Redis a command uses: those of the settings, else those of the cluster that runs in MATINEE_HOME.
 
 Called by every command that works on a catalogue or looks at a server. Precedence: environment over the running cluster of this
-MATINEE_HOME over the default. URLs with passwords go from the cluster's state file, which only its owner may read, into this
+MATINEE_HOME over the default. Where the folder has a SQLite catalogue of its own too, a command that changes something refuses
+to guess. URLs with passwords go from the cluster's state file, which only its owner may read, into this
 process's own environment: they are in no process list and in no output.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from matinee import config as configuration
 from matinee.cli.output import tell
@@ -20,24 +22,42 @@ from matinee.ops.cluster import Cluster
 
 _STATED = ("DATABASE_URL", "DATABASE_FOLLOWER_URLS")
 _SERVERS = ("MATINEE_HOST", "PORT", "MATINEE_PUBLIC_URL")
+_OWN = "catalogue.sqlite3"
 _CACHES = ("REDIS_URL", "MEMCACHED_URL")
 # What this process has taken from a cluster; the variables are in its environment, where Django's settings read them too.
 _taken: dict[str, str] = {}
 
 
-def load_settings(*, as_owner: bool = False) -> Config:
+def load_settings(*, as_owner: bool = False, is_reading: bool = False) -> Config:
     """Return the settings of a command, completed from the running cluster of MATINEE_HOME when DATABASE_URL is not set.
 
-    `as_owner`: as the owner of the tables, who may migrate and back up. Says on the error stream that it uses a cluster.
-    Raises: ConfigError; OperatorError when this MATINEE_HOME has only a cluster, and it does not run.
+    `as_owner`: as the owner of the tables, who may migrate and back up. `is_reading`: the command changes nothing, so it may
+    use the cluster although the folder has a SQLite catalogue too. Says on the error stream that it uses a cluster.
+    Raises: ConfigError; OperatorError when this MATINEE_HOME has only a cluster, and it does not run, or when it has both.
     """
     cluster = _cluster(os.environ)
     if cluster is not None:
+        own = cluster.home.parent / _OWN
+        if own.exists() and not is_reading:
+            raise OperatorError(_which(own, as_owner=as_owner))
         found = _found(cluster, as_owner=as_owner)
         _taken.update(found)
         os.environ.update(found)
-        tell(f"Using the cluster in {cluster.home} (leader {cluster.leader.name}, {cluster.leader.address}).")
+        tell(
+            f"Using the cluster in {cluster.home} (leader {cluster.leader.name}, {cluster.leader.address})"
+            f"{f', not {own}' if own.exists() else ''}."
+        )
     return configuration.load()
+
+
+def _which(own: Path, *, as_owner: bool) -> str:
+    """Return the commands that say which of two catalogues is meant."""
+    owner = " --owner" if as_owner else ""
+    return (
+        f"{own.parent} has a running cluster and a SQLite catalogue; say which one this command means. "
+        f"The file: DATABASE_URL=sqlite:///{quote(str(own))} matinee ... "
+        f'The cluster: DATABASE_URL="$(matinee cluster url leader{owner} --passwords)" matinee ...'
+    )
 
 
 def source_of(env: str) -> str | None:
@@ -78,7 +98,7 @@ def _cluster(environ: Mapping[str, str]) -> Cluster | None:
     if cluster is None or not cluster.databases:
         return None
     if all(node.state() == "dead" for node in cluster.databases):
-        if (cluster.home.parent / "catalogue.sqlite3").exists():
+        if (cluster.home.parent / _OWN).exists():
             return None  # an own catalogue lies beside it
         raise OperatorError(
             f"The cluster in {cluster.home} does not run: start it with `matinee cluster up`, or set DATABASE_URL."

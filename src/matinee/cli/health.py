@@ -55,7 +55,7 @@ def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
 def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "python", _python
     try:
-        config = load_settings()
+        config = load_settings(is_reading=True)
     except MatineeError as error:
         yield "settings", _raising(error)
         return
@@ -155,6 +155,13 @@ def _search(config: Config) -> str:
     (indexed,) = _one(f"SELECT count(*) FROM {'movie_search' if config.on_postgres else 'movie_search_docsize'}")
     if documents != indexed:
         raise OperatorError(f"{documents} movies, but {indexed} in the search index; restore the last backup and report this.")
+    from matinee.storage import refolding
+
+    if behind := refolding.behind():
+        raise OperatorError(
+            f"{behind} changes were folded by a server of an older version. Servers of this version fold them again within a "
+            "minute, and so does `matinee migrate`; end the older ones."
+        )
     return f"{indexed:,} movies indexed"
 
 

@@ -72,9 +72,12 @@ def export_settings(config: Config) -> None:
             os.environ[name] = value
 
 
-def open_catalogue(config: Config | None = None) -> Config:
-    """Return the settings with Django set up and the schema checked. Raises: ConfigError, HomeError, DatabaseError."""
-    config = set_up(config or load_settings())
+def open_catalogue(config: Config | None = None, *, is_reading: bool = False) -> Config:
+    """Return the settings with Django set up and the schema checked; `is_reading` is for a command that changes nothing.
+
+    Raises: ConfigError, HomeError, DatabaseError, and OperatorError when two catalogues could be meant.
+    """
+    config = set_up(config or load_settings(is_reading=is_reading))
     from matinee.storage import schema
 
     schema.check(config)

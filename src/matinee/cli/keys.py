@@ -34,7 +34,7 @@ def create(
 
 def show(as_json_: Json = False) -> None:
     """List the keys, newest first."""
-    open_catalogue()
+    open_catalogue(is_reading=True)
     from matinee.write import keys
 
     columns = ("prefix", "name", "scope", "quota", "created_at", "last_used_at", "revoked_at")

@@ -1,7 +1,7 @@
 """Who may read what lies in the data folder: tightened when a command starts, and looked at by `doctor`.
 
-Called by home.py and health.py. A folder is tightened only where everything in it is Matinee's: MATINEE_HOME may be a folder
-that other programs use.
+Called by home.py and health.py. MATINEE_HOME may be a folder that other programs use, such as /var with its own `backups`:
+there only files with Matinee's names are looked at, and no folder of that name is. The same holds behind a link.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from matinee.errors import OperatorError
 
 _FOLDERS = ("logs", "backups", "rejected")
 _OURS = re.compile(r"catalogue.*|secret_key|logs|backups|rejected|cluster|run|sample.*|\..*\.part.*|\.secret_key.*")
+_BACKUPS = ("catalogue-????????T??????Z.sqlite3", "base-????????T??????Z")  # as backup.py names them
+_LOGS = ("matinee.log*", "errors.log*")
 _PASS_THROUGH = 0o011  # PostgreSQL's user goes through the data folder to a cluster's data
 
 
@@ -55,10 +57,22 @@ def _private(config: Config) -> Iterator[Path]:
         yield from catalogue.parent.glob(f"{glob.escape(catalogue.stem)}-before-*")
     if (secret := configuration.secret_path(config)).exists():
         yield secret
+    is_ours = _is_ours(config.home)
     for name in _FOLDERS:
-        for folder, _, files in os.walk(config.home / name):
-            yield Path(folder)
-            yield from (Path(folder) / file for file in files)
+        folder = config.home / name
+        yield from _all_in(folder) if is_ours and not folder.is_symlink() else _named_in(folder)
+
+
+def _all_in(top: Path) -> Iterator[Path]:
+    for folder, _, files in os.walk(top):
+        yield Path(folder)
+        yield from (Path(folder) / file for file in files)
+
+
+def _named_in(folder: Path) -> Iterator[Path]:
+    """Yield what has the name of a backup or log of ours; the folder may belong to another program."""
+    patterns = {"backups": _BACKUPS, "logs": _LOGS}.get(folder.name, ())
+    yield from (path for pattern in patterns for path in sorted(folder.glob(pattern)))
 
 
 def _is_ours(home: Path) -> bool:

@@ -20,7 +20,7 @@ def get(
     headers: Annotated[bool, typer.Option("--headers", help="Print status and headers before the body.")] = False,
 ) -> None:
     """Answer one GET without a server; exit code 1 when it is an error."""
-    config = open_catalogue()
+    config = open_catalogue(is_reading=True)
     from matinee.http.app import build
 
     front = build(dataclasses.replace(config, access_log=False))

@@ -15,7 +15,7 @@ from matinee.setting_values import AUTO
 def show(as_json_: Json = False) -> None:
     """Show every setting: value, where it came from, and what it is for; secrets are masked."""
     try:
-        config = load_settings()
+        config = load_settings(is_reading=True)
     except ConfigError:
         raise
     except OperatorError as error:

@@ -22,7 +22,7 @@ def explain(
     as_json_: Json = False,
 ) -> None:
     """Print the statements of one GET with their plans, on the copy that would serve it; exit code 1 when it is an error."""
-    config = open_catalogue()
+    config = open_catalogue(is_reading=True)
     status, found = asyncio.run(_explain(config, path))
     if as_json_:
         as_json({"path": path, "status": status, "statements": found})
@@ -54,7 +54,7 @@ async def _explain(config: Config, path: str) -> tuple[int, list[dict[str, Any]]
 
 def report(as_json_: Json = False) -> None:
     """Show what takes the time: statements, unused and missing indexes, bloat, replication slots."""
-    config = open_catalogue()
+    config = open_catalogue(is_reading=True)
     timings = _timings(config)
     counted: dict[str, Any] = {"copies": [], "unused_indexes": []}
     if config.on_postgres:

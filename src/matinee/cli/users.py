@@ -32,21 +32,23 @@ def create_admin(
 
 def unlock(
     name: Annotated[str, typer.Argument(help="The name of the account, from whatever address it was tried.")] = "",
-    address: Annotated[str, typer.Option(help="A blocked address instead, as `matinee user blocked` shows it.")] = "",
+    address: Annotated[str, typer.Option(help="A blocked address instead; of IPv6 its /64 network counts.")] = "",
 ) -> None:
     """Forget the failed sign-ins of an account or of an address; the next attempt is allowed at once."""
     if bool(name) == bool(address):
         raise OperatorError("Give a name or --address, one of the two; `matinee user blocked` lists both.")
     open_catalogue()
+    from matinee.http.client import client_group, plain_address
     from matinee.write import sign_ins
 
+    address = client_group(plain_address(address) or address)  # as the sign-in page counts it
     count = sign_ins.unlock(account=name, address=address)
     tell(f"{name or address}: failed sign-ins forgotten." if count else f"{name or address} has no failed sign-ins.")
 
 
 def blocked(as_json_: Json = False) -> None:
     """List the accounts and addresses whose sign-ins are refused now, the longest block first."""
-    open_catalogue()
+    open_catalogue(is_reading=True)
     from matinee.write import sign_ins
 
     columns = ("kind", "account", "address", "failures", "blocked_until")

@@ -23,6 +23,7 @@ class LogHead(models.Model):
     last_person_id = models.BigIntegerField(default=0)
     last_facet_id = models.BigIntegerField(default=0)
     folding = models.IntegerField(default=0, db_default=0)  # the version of domain/text.py that the folds were made with
+    folded_position = models.BigIntegerField(default=0, db_default=0)  # up to here by that version; see refolding.py
 
     class Meta:
         db_table = "log_head"

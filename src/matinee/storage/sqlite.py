@@ -121,6 +121,7 @@ class SqliteFile:
         deadline_s, began_s = time.monotonic() + self._timeout_s, time.thread_time()
         try:
             with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as connection:
+                prepare_reader(connection)
                 connection.set_progress_handler(lambda: stop.is_set() or time.monotonic() > deadline_s, _OPS_BETWEEN_CLOCKS)
                 connection.execute("BEGIN")
                 ((position,),) = connection.execute(self._sql["position"]).fetchall() or ((0,),)

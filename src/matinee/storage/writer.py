@@ -21,9 +21,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from matinee.domain import ranking
 from matinee.domain.ids import MAX_ID, ExternalId
 from matinee.domain.movie import CONTENT_FIELDS, MAX_POSITION, MovieContent, MovieDocument, known_ids
-from matinee.domain.text import identity
+from matinee.domain.text import FOLDING, identity
 from matinee.errors import Conflict, LeaderUnavailable
-from matinee.storage import documents, leader_file, leader_link, models, rows, sqlite_log
+from matinee.storage import documents, leader_file, leader_link, models, refolding, rows, sqlite_log
 from matinee.storage.bulk import add_to_facet_counts, delete_rows, insert_rows
 from matinee.storage.resolve import Facets, IdPolicy, resolve_facets, resolve_people
 from matinee.storage.rows import CREDIT_LISTS, FACET_LISTS
@@ -114,6 +114,8 @@ class Transaction:
         self.now = dt.datetime.now(dt.UTC)
         self._head = models.LogHead.objects.select_for_update().get(pk=1)
         self._changes: list[tuple[Any, ...]] = []
+        # A server of other rules has written since: `refold` must not lose where it began.
+        self._is_folded = self._head.folding == FOLDING and self._head.folded_position >= self._head.position
 
     @property
     def position(self) -> int:
@@ -226,9 +228,15 @@ class Transaction:
         self._change(kind, facet.id, "created", 1, {})
         return facet
 
+    def refold(self, limit: int) -> bool:
+        """Fold again what servers of an older version have changed, so many changes; return whether any were left."""
+        return refolding.fold_changed(self._head, limit)
+
     def finish(self) -> None:
         """Write the change rows and the head of the log; called once, just before the commit."""
         insert_rows("change", _CHANGE_COLUMNS, self._changes)
+        if self._is_folded:
+            self._head.folded_position = self._head.position
         self._head.save()
 
     def _change(self, subject: str, subject_id: int, kind: str, version: int, detail: dict[str, Any]) -> int:

@@ -59,7 +59,7 @@ def revoke(prefix: str, actor: str) -> None:
             raise NotFound(f"There is no key {prefix!r}; see `matinee key list`.")
         if key.revoked_at is None:
             key.revoked_at, key.version = work.now, key.version + 1
-            key.save()
+            key.save(update_fields=("revoked_at", "version"))  # `touch` writes last_used_at without the lock of the log
             work.note("key", key.id, "revoked", key.version, {"name": key.name})
 
 
@@ -76,7 +76,7 @@ def set_quota(prefix: str, quota: int | None, actor: str) -> bool:
         if key.quota == quota:
             return False
         before, key.quota, key.version = key.quota, quota, key.version + 1
-        key.save()
+        key.save(update_fields=("quota", "version"))
         work.note("key", key.id, "updated", key.version, {"name": key.name, "fields": {"quota": [before, quota]}})
         return True
 

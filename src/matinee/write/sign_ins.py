@@ -10,6 +10,8 @@ It must never say whether an account exists: unknown names are counted as known 
 | address, any account | 20 | 30 s, doubled, up to 1 h | 1 h |
 | account, any address | 20 | 1 s, doubled, up to 5 s: it slows, it never locks | 1 h |
 
+What a clock that was ahead has written counts as forgotten: else a block would last for as long as that clock was ahead.
+
 The limit of an account does not hold for an address from which it has signed in during the last 30 days. So a stranger who
 guesses a name's password from elsewhere does not keep its owner out.
 """
@@ -31,6 +33,7 @@ from matinee.storage.models import SignInAttempt
 
 MAX_ROWS = 10_000  # rows without a success; about 3 MB
 _KNOWN_FOR = dt.timedelta(days=30)
+_CLOCKS_DIFFER = dt.timedelta(minutes=5)  # the clocks of servers at most; what is later than this is of a wrong clock
 _ACCOUNT_CHARS = 150  # the longest name of a user
 
 
@@ -114,7 +117,9 @@ def unlock(*, account: str = "", address: str = "") -> int:
 
 def blocked() -> list[SignInAttempt]:
     """Return what is refused now, the longest block first."""
-    return list(SignInAttempt.objects.filter(blocked_until__gt=_now()).order_by("-blocked_until"))
+    now = _now()
+    rows = SignInAttempt.objects.filter(blocked_until__gt=now, last_at__lte=now + _CLOCKS_DIFFER)
+    return list(rows.order_by("-blocked_until"))
 
 
 def _subjects(account: str, address: str, site: str) -> dict[str, tuple[str, str]]:
@@ -155,20 +160,30 @@ def _prune(newest_id: int, now: dt.datetime) -> None:
 
 
 def _refuse_blocked(rows: list[SignInAttempt], now: dt.datetime) -> None:
-    is_known = any(row.succeeded_at and row.succeeded_at > now - _KNOWN_FOR for row in rows if row.kind == "pair")
+    is_known = any(_is_known(row, now) for row in rows if row.kind == "pair")
     ends = [
         row.blocked_until
         for row in rows
         if row.blocked_until and row.blocked_until > now and not (row.kind == "account" and is_known)
+        if not _is_of_the_future(row.last_at, now)
     ]
     if ends:
         wait_s = math.ceil((max(ends) - now).total_seconds())
         raise TooManyRequests("Too many sign-ins have failed; wait before the next one.", retry_after_s=max(1, wait_s))
 
 
+def _is_known(row: SignInAttempt, now: dt.datetime) -> bool:
+    return row.succeeded_at is not None and now - _KNOWN_FOR < row.succeeded_at <= now + _CLOCKS_DIFFER
+
+
+def _is_of_the_future(at: dt.datetime, now: dt.datetime) -> bool:
+    return at > now + _CLOCKS_DIFFER
+
+
 def _count(row: SignInAttempt, now: dt.datetime) -> None:
     limit = LIMITS[row.kind]
-    if max(row.last_at, row.blocked_until or row.last_at) < now - limit.forgotten_after:
+    is_old = max(row.last_at, row.blocked_until or row.last_at) < now - limit.forgotten_after
+    if is_old or _is_of_the_future(row.last_at, now):
         row.failures = 0
     row.failures, row.last_at = row.failures + 1, now
     pause_s = limit.pause_s(row.failures)

@@ -25,6 +25,7 @@ def create_admin(name: str) -> str:
     Raises: OperatorError when the name is taken or is none.
     """
     users = get_user_model()
+    name = users.normalize_username(name)  # first, as what is checked must be what is stored
     if not name.strip() or len(name) > 150 or not name.isprintable():
         raise OperatorError("An admin's name has 1 to 150 printable characters.")
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
@@ -32,6 +33,6 @@ def create_admin(name: str) -> str:
     with transaction.atomic():
         if users.objects.filter(username=name).exists():
             raise OperatorError(f"There is a user {name!r} already; choose another name with --name.")
-        user = users.objects.create(username=users.normalize_username(name), password=hashed, is_staff=True, is_superuser=True)
+        user = users.objects.create(username=name, password=hashed, is_staff=True, is_superuser=True)
         OneTimePassword.objects.create(user=user, password_hash=user.password)
     return password

@@ -111,6 +111,7 @@ class ChangeAdmin(ListAdmin):
 
     list_display = ("position", "when", "actor", "kind", "subject", "subject_id", "version", "fields_changed")
     list_filter = (SubjectFilter, KindFilter)
+    plain_filters = ("subject_id",)  # of the links from a thing to its changes
     list_filter_submit = True
     search_fields = ("subject_id",)  # that there is a search at all; LogList.page does it
     search_help_text = "movie 42, 42, or an actor: admin:ann"

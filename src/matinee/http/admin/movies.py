@@ -99,7 +99,11 @@ class MovieAdmin(MovieColumns, WrittenAdmin):
         """Delete the movie as it was read a moment ago."""
         movies.delete(obj.pk, actor(request), etag(obj.version, obj.position))
 
-    @admin.action(permissions=["delete"], description="Merge selected movies into the oldest one")
+    def has_merge_permission(self, request: HttpRequest) -> bool:
+        """Return whether the user may merge: that changes one movie and deletes the others."""
+        return request.user.has_perms(("catalogue.change_movie", "catalogue.delete_movie"))
+
+    @admin.action(permissions=["merge"], description="Merge selected movies into the oldest one")
     def merge_selected(self, request: HttpRequest, queryset: QuerySet[Movie]) -> HttpResponseBase | None:
         """Ask first; then merge the movies into the one with the lowest id, each in its own transaction."""
         chosen = list(queryset.order_by("pk"))

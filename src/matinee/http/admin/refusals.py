@@ -19,6 +19,10 @@ from matinee.http.client import client_group
 
 log = structlog.get_logger("matinee.admin")
 
+_LIFTED = (
+    "An operator can lift this: `matinee user blocked` shows whether the account or the address is blocked; then "
+    "`matinee user unlock NAME`, or `matinee user unlock --address ADDRESS`."
+)
 _NO_COOKIE = (
     "Your browser did not send the cookie that belongs to this form.",
     (
@@ -59,7 +63,7 @@ class TellRefusal:
             return None
         if not isinstance(error, TooManyRequests):
             return refusal_page(error.status, error.title(), error.detail, "Go back, and change what you sent.")
-        wait = f"Wait {error.retry_after_s} seconds, then try again. An operator can lift this: matinee user unlock NAME."
+        wait = f"Wait {error.retry_after_s} seconds, then try again. {_LIFTED}"
         response = refusal_page(error.status, "Too many attempts", error.detail, wait)
         response.headers["Retry-After"] = str(error.retry_after_s)
         return response

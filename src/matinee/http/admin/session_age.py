@@ -1,4 +1,7 @@
-"""End a session that was not used for a while, or that is old, however much it is used. A middleware, named in settings."""
+"""End a session that was not used for a while, or that is old, however much it is used. A middleware, named in settings.
+
+A session with a time of the future ends too: a clock that was ahead would lengthen it by as much as it was ahead.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 BEGAN, USED = "matinee.began_s", "matinee.used_s"  # seconds since 1970, whole
+_CLOCKS_DIFFER_S = 300  # the clocks of servers at most
 _NOTED_EVERY_S = 600  # a session is written at most so often because it is used
 
 
@@ -32,7 +36,8 @@ class SessionAge:
 def _look_at(request: HttpRequest, now_s: int) -> None:
     session = request.session
     began_s, used_s = session.get(BEGAN, 0), session.get(USED, 0)
-    if now_s - began_s > settings.SESSION_COOKIE_AGE or now_s - used_s > settings.SESSION_IDLE_S:
+    is_old = now_s - began_s > settings.SESSION_COOKIE_AGE or now_s - used_s > settings.SESSION_IDLE_S
+    if is_old or max(began_s, used_s) - now_s > _CLOCKS_DIFFER_S:
         logout(request)
     elif now_s - used_s > _NOTED_EVERY_S:
         session[USED] = now_s

@@ -17,6 +17,7 @@ from django.utils import timezone
 from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from matinee.errors import TooManyRequests
+from matinee.http.admin.new_passwords import StoredAlone
 from matinee.http.admin.password_rules import are_alike, refuse_same
 from matinee.http.client import client_group, client_site
 from matinee.write import sign_ins
@@ -61,7 +62,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
         return cleaned
 
 
-class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
+class OwnPasswordForm(StoredAlone, AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
     """A signed-in user's old and new password."""
 
     def clean(self) -> dict[str, Any]:

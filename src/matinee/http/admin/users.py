@@ -18,10 +18,13 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
+from matinee.errors import Conflict
 from matinee.http.admin import powers
 from matinee.http.admin.keyset import ListAdmin
+from matinee.http.admin.new_passwords import NewUserForm, StoredAlone, hash_first, with_hash
+from matinee.http.admin.seen_state import SeenState
 from matinee.http.admin.sign_in import address_of, logged
 
 _T = TypeVar("_T", User, Group)
@@ -29,7 +32,7 @@ _POWERS = ("is_superuser", "groups", "user_permissions")
 log = structlog.get_logger("matinee.admin")
 
 
-class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
+class UserForm(SeenState, UserChangeForm):  # type: ignore[misc]  # unfold has no types
     """A user's names, states and permissions."""
 
     def clean(self) -> dict[str, Any]:
@@ -42,7 +45,7 @@ class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
         return cleaned
 
 
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
+class PasswordForm(StoredAlone, AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
     """A password that an admin gives to another user."""
 
     def clean(self) -> dict[str, Any]:
@@ -57,8 +60,9 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
     """Whoever may sign in here."""
 
     form = UserForm
-    add_form = UserCreationForm
+    add_form = NewUserForm
     change_password_form = PasswordForm
+    change_form_before_template = "matinee_admin/seen.html"
     readonly_fields = ("last_login", "date_joined")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -78,6 +82,32 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Return whether the user may delete users, and this one."""
         return super().has_delete_permission(request, obj) and (obj is None or powers.may_manage(request.user, obj))
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """Return the form's class; that of a new user knows the hash of the password."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return with_hash(form, request) if issubclass(form, NewUserForm) else form
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Add a user; the password is hashed before the transaction of the page begins."""
+        if request.method == "POST" and self.has_add_permission(request):
+            hash_first(request)
+        response: HttpResponse = super().add_view(request, form_url, extra_context)
+        return response
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Write a new user, or those columns of an old one that the form changed. Raises: Conflict when it was deleted."""
+        if not change:
+            obj.save()
+            return
+        columns = {field.name for field in self.opts.concrete_fields} & set(form.changed_data)
+        if columns and not User.objects.filter(pk=obj.pk).update(**{name: getattr(obj, name) for name in columns}):
+            raise Conflict("The user was deleted while this form was checked. Nothing was saved.")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Write groups and permissions, if the form changed them."""
+        if not change or {"groups", "user_permissions"} & set(form.changed_data):
+            super().save_related(request, form, formsets, change)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
         """Answer the page that gives another user a password, or takes it away.
@@ -140,6 +170,9 @@ class UserAdmin(DjangoUserAdmin, ListAdmin):  # type: ignore[misc, type-arg]  # 
 
 class GroupAdmin(DjangoGroupAdmin, ListAdmin):  # type: ignore[misc]  # unfold has no types
     """Groups of users with the same permissions. A group's permissions are those of its users, so only superusers change it."""
+
+    form = SeenState
+    change_form_before_template = "matinee_admin/seen.html"
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Group | None:
         """Return a group; for whoever only looks, with the names of its permissions."""
