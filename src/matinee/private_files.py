@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 _OTHERS = 0o077
@@ -29,6 +30,12 @@ def share_as_user_would(path: Path) -> None:
 def opener(path: str, flags: int) -> int:
     """Open a file for `open(..., opener=...)`; a new one is for its owner alone."""
     return os.open(path, flags, FILE_MODE)
+
+
+def open_file(path: Path, mode: Literal["wb", "xb"] = "wb") -> BinaryIO:
+    """Open a file to write, and make its folder; what is new is for its owner alone. Raises: OSError."""
+    make_folder(path.parent)
+    return open(path, mode, opener=opener)
 
 
 def make_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import threading
@@ -230,6 +231,13 @@ def test_an_older_matinees_backup_is_restored_and_says_to_migrate(closed: Path, 
     assert "Its schema is old: 1 migrations are missing. Run `matinee migrate`." in done.stderr
 
 
+def test_a_backup_does_not_take_the_place_of_a_device_or_a_pipe(closed: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+
+    assert "is a device, a pipe or a socket" in refusal(closed, "backup", str(tmp_path / "fifo"), "--force")
+    assert (tmp_path / "fifo").is_fifo()
+
+
 def test_a_backup_takes_no_ones_place_unless_it_is_forced(closed: Path, tmp_path: Path) -> None:
     target = tmp_path / "b.sqlite3"
     target.write_text("dear to somebody")
@@ -240,7 +248,7 @@ def test_a_backup_takes_no_ones_place_unless_it_is_forced(closed: Path, tmp_path
 
     assert f"{target} is there already; name another, or take its place with --force." in said
     assert (kept, forced["position"]) == ("dear to somebody", 12)
-    assert "is the catalogue itself" in refusal(closed, "backup", str(closed / "catalogue.sqlite3"), "--force")
+    assert "belongs to the catalogue itself" in refusal(closed, "backup", str(closed / "catalogue.sqlite3"), "--force")
     assert "is the catalogue itself" in refusal(closed, "restore", str(closed / "catalogue.sqlite3"))
 
 

@@ -263,7 +263,7 @@ def test_an_export_that_fails_leaves_the_file_of_the_last_one(home: Path, tmp_pa
     target.write_text("the last one\n")
     (home / "catalogue.sqlite3").write_bytes(b"no catalogue at all, but long enough to be looked at" * 40)
 
-    failed = matinee(home, "export", "ndjson", str(target))
+    failed = matinee(home, "export", "ndjson", str(target), "--force")
 
     assert failed.returncode == 2
     assert target.read_text() == "the last one\n"

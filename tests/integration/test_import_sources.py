@@ -34,7 +34,10 @@ NAMED = {
     "utf-16-be": (BOTH.decode().encode("utf-16-be"), "is text in UTF-16BE"),
     "utf-32": (BOTH.decode().encode("utf-32"), "is text in UTF-32"),
     "utf-32-be": (BOTH.decode().encode("utf-32-be"), "is text in UTF-32BE"),
-    "latin-1": ('{"title":"Amélie"}\n'.encode("latin-1") + BOTH, "is text in Latin-1 or another 8-bit encoding"),
+    "latin-1": (
+        '{"title":"Amélie"}\n'.encode("latin-1") + BOTH,
+        "8-bit encoding, not in UTF-8. Find out which. Convert it first: iconv -f ENCODING -t UTF-8",
+    ),
     "csv": (b"title,year\nOne,1990\n", "is CSV, not NDJSON"),
     "tsv": (b"title\tyear\nOne\t1990\n", "is TSV, not NDJSON"),
     "html": (b"<!DOCTYPE html>\n<html>", "is HTML"),
@@ -157,7 +160,14 @@ def test_an_input_without_a_record_is_an_export_of_an_empty_catalogue(
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xff\n" + BOTH, b"null\n" + BOTH, b"# a comment\n" + BOTH, ONE + b'{"title":"x\0y"}\n' + TWO, BOTH + b'{"title"'],
+    [
+        b"\xff\n" + BOTH,
+        b"null\n" + BOTH,
+        b"# a comment\n" + BOTH,
+        ONE + b'{"title":"x\0y"}\n' + TWO,
+        BOTH + b'{"title"',
+        '{"title":"Amélie"}\n'.encode() + b'{"title":"Am\xe9lie"}\n' + ONE,
+    ],
 )
 def test_a_damaged_line_of_good_ndjson_is_rejected_alone(catalogue_home: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "movies").write_bytes(content)
@@ -184,6 +194,28 @@ def test_standard_input_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(OperatorError, match="Standard input is closed"), open_source("-"):
         pass
+
+
+def test_standard_input_that_was_closed_and_opened_for_writing_only_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", os.fdopen(os.open(os.devnull, os.O_WRONLY)))
+
+    with pytest.raises(OperatorError, match="Standard input is closed; pipe the movies into the command"), open_source("-"):
+        pass
+
+
+def test_an_xz_file_that_needs_too_much_memory_is_told_with_the_command_that_decompresses_it(tmp_path: Path) -> None:
+    packed, path = bytearray(lzma.compress(BOTH)), tmp_path / "movies.xz"
+    packed[16] = 40  # the dictionary in the header of the first block: 4 GiB
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    path.write_bytes(packed)
+
+    with pytest.raises(OperatorError) as caught, open_source(str(path)):
+        pass
+
+    assert caught.value.detail == (
+        f"{path} needs more than 256 MiB of memory to be decompressed. "
+        f"Decompress it by itself: xz -dc {path} | matinee import ndjson -\nNothing was imported."
+    )
 
 
 @pytest.mark.parametrize("name", [".", "nowhere", "file/below"])

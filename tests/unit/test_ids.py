@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matinee.domain.ids import MAX_ID, REF_PATTERN, SCHEMES, ExternalId, fault_of, fynd_id, parse_ref
+from matinee.domain.ids import MAX_ID, REF_PATTERN, SCHEMES, ExternalId, fault_of, former_fynd_id, fynd_id, parse_ref
 from matinee.errors import InvalidParameter
 
 
@@ -112,6 +112,41 @@ def test_names_that_fold_alike_and_are_two_have_two_ids(one: str, other: str) ->
 
 def test_movies_of_one_name_and_two_directors_have_two_ids() -> None:
     assert fynd_id("Titanic", "James Cameron") != fynd_id("Titanic", "Jean Negulesco")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("Alien Two", "Ridley Scott"), ("Alien", "Two Ridley Scott")),
+        (("Alien Ridley", "Scott"), ("Alien", "Ridley Scott")),
+        (("Alien Ridley Scott", ""), ("Alien", "Ridley Scott")),
+        (("", "Ridley Scott"), ("Ridley", "Scott")),
+        (("Alien", f"Ann {fynd_id('Alien Ann', '').value[-10:]}"), ("Alien Ann", "")),
+    ],
+)
+def test_the_words_of_a_name_and_of_a_director_are_told_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+    assert fynd_id(*one) != fynd_id(*other)
+
+
+@pytest.mark.parametrize(
+    ("name", "director", "former"),
+    [
+        ("Amélie", "Jean-Pierre Jeunet", "amelie-jean-pierre-jeunet"),
+        ("The Godfather", "Francis Ford Coppola", "the-godfather-francis-ford-coppola"),
+        ("8½", "Federico Fellini", "81-2-federico-fellini"),
+        ("शोले", "Ramesh", "श-ल-ramesh"),
+        ("Fast & Furious", "Ø", "fast-and-furious-o"),
+        ("a" * 198 + " b", "", "a" * 198 + "-b"),
+        ("a" * 199 + " b", "", "a" * 199),
+    ],
+)
+def test_the_id_that_versions_before_gave_a_record_is_known(name: str, director: str, former: str) -> None:
+    assert former_fynd_id(name, director) == ExternalId("fynd", former)
+
+
+@pytest.mark.parametrize("name", ["The Wizard of Oz", "!!!"])
+def test_a_record_whose_id_is_the_same_or_that_had_none_has_no_former_id(name: str) -> None:
+    assert former_fynd_id(name, "Victor Fleming" if name != "!!!" else "") is None
 
 
 def test_ids_that_are_cut_off_are_well_formed_and_differ() -> None:

@@ -118,6 +118,8 @@ def _require_free(path: Path, *, force: bool) -> None:
         return
     if not force:
         raise OperatorError(f"{path} is there already; name another, or take its place with --force.")
+    if not path.is_file() and not path.is_dir():
+        raise OperatorError(f"{path} is a device, a pipe or a socket, and a backup does not take its place; name another.")
     if path.is_dir() and not (path / _ABOUT).exists():
         raise OperatorError(f"{path} is no backup, and a backup does not take its place; name another.")
 

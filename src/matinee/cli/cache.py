@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -18,9 +18,8 @@ from matinee.cache.picture import draw
 from matinee.cache.policy import POLICIES
 from matinee.cache.traces import Trace
 from matinee.cli.output import Json, as_json, progress, table, tell
-from matinee.cli.output_files import require_output
+from matinee.cli.output_files import Force, open_output, require_new, require_output
 from matinee.errors import OperatorError
-from matinee.private_files import share_as_user_would
 
 _SOURCE = "A file of lines `timestamp,id`, or an access log as JSON lines, plain or .gz; or zipf, drift, crawler: made up."
 
@@ -34,17 +33,20 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same trace.")] = 1,
     warm_up: Annotated[int, typer.Option(min=0, max=99, help="Percent of the requests that only fill the caches.")] = 0,
     picture: Annotated[Path | None, typer.Option(help="SVG file to draw the hit ratios in.")] = None,
+    force: Force = False,
     as_json_: Json = False,
 ) -> None:
     """Replay a trace against the policies, and against the best that can be had; exit code 1 when a line was unreadable."""
     percents, policies = _percents(sizes), _policies(policy)
     if picture:
         require_output(configuration.load(), picture, *({trace} - traces.MAKERS.keys()))
-        _write(picture, "")  # that it cannot be written is told before the work, not after it
-    found = traces.MAKERS[trace](requests, ids, seed) if trace in traces.MAKERS else _read(trace)
-    report = _simulate(trace, found, percents, policies, warm_up)
-    if picture:
-        _write(picture, draw(_title(report), percents, report["hit_ratios"], simulation.OPT))
+        require_new(picture, force=force)
+    # The output is opened first: that it cannot be written is told before the work, not after it.
+    with open_output(picture) if picture else nullcontext() as output:
+        found = traces.MAKERS[trace](requests, ids, seed) if trace in traces.MAKERS else _read(trace)
+        report = _simulate(trace, found, percents, policies, warm_up)
+        if output:
+            output.write(draw(_title(report), percents, report["hit_ratios"], simulation.OPT).encode())
     if as_json_:
         as_json(report)
     else:
@@ -141,11 +143,3 @@ def _show(report: dict[str, Any]) -> None:
 
 def _title(report: dict[str, Any]) -> str:
     return f"{report['trace']}: {report['requests']:,} requests for {report['distinct_ids']:,} of {report['ids']:,} ids"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-        share_as_user_would(path)
-    except OSError as error:
-        raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error

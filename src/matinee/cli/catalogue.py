@@ -5,24 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import lzma
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, BinaryIO
 
 import typer
 
-from matinee import private_files
 from matinee.cli.cluster_settings import load_settings
 from matinee.cli.home import open_catalogue, upgrade_catalogue
 from matinee.cli.output import Json, as_json, progress, tell
-from matinee.cli.output_files import require_output
+from matinee.cli.output_files import Force, open_named, open_numbered, open_output, require_new, require_output
 from matinee.config import Config
-from matinee.errors import OperatorError
 
 InputPath = Annotated[str, typer.Argument(help="A file, plain or as .gz, .xz or .bz2; - for standard input.")]
 RejectedPath = Annotated[Path | None, typer.Option("--rejected", help="File for the records that are rejected.")]
@@ -37,27 +34,29 @@ def migrate(as_json_: Json = False) -> None:
         tell(f"{config.database_name}: {f'{len(applied)} migrations applied' if applied else 'up to date'}.")
 
 
-def import_ndjson(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
+def import_ndjson(path: InputPath, rejected: RejectedPath = None, force: Force = False, as_json_: Json = False) -> None:
     """Bring in Matinee NDJSON: what `export ndjson` wrote, or the flat form of the sample."""
     config = open_catalogue()
     from matinee.importers import ndjson
 
-    _import(config, path, ndjson.read, rejected, as_json_)
+    _import(config, path, ndjson.read, as_json_, rejected, force=force)
 
 
-def import_fynd(path: InputPath, rejected: RejectedPath = None, as_json_: Json = False) -> None:
+def import_fynd(path: InputPath, rejected: RejectedPath = None, force: Force = False, as_json_: Json = False) -> None:
     """Bring in a JSON array in the fynd format."""
     config = open_catalogue()
     from matinee.importers import fynd
 
-    _import(config, path, fynd.read, rejected, as_json_)
+    _import(config, path, fynd.read, as_json_, rejected, force=force)
 
 
-def _import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, as_json_: bool) -> None:
-    name = "stdin" if path == "-" else Path(path).name
-    rejected = rejected or config.home / "rejected" / f"{name}.ndjson"
-    require_output(config, rejected, path)
-    report = run_import(config, path, read, rejected, name)
+def _import(
+    config: Config, path: str, read: Callable[[IO[bytes]], Any], as_json_: bool, rejected: Path | None, *, force: bool
+) -> None:
+    if rejected:
+        require_output(config, rejected, path)
+        require_new(rejected, force=force)
+    report = run_import(config, path, read, rejected)
     if as_json_:
         as_json(asdict(report))
     else:
@@ -70,20 +69,22 @@ def _import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejecte
     raise typer.Exit(1 if report.rejected else 0)
 
 
-def run_import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path, what: str) -> Any:
-    """Import a file with progress and return the report."""
+def run_import(config: Config, path: str, read: Callable[[IO[bytes]], Any], rejected: Path | None, what: str = "") -> Any:
+    """Import a file with progress and return the report. Without a path, rejected records go into a new file."""
     from matinee.importers import importing
     from matinee.importers.source import open_source
 
+    name = "stdin" if path == "-" else Path(path).name
     with (
         open_source(path, "fynd" if read.__module__.endswith("fynd") else "ndjson") as source,
-        progress(f"Importing {what}", source.size_bytes) as advance,
+        progress(f"Importing {what or name}", source.size_bytes) as advance,
     ):
         return importing.run(
             read(source.stream),
             actor="cli:import",
             batch_rows=config.import_batch_rows,
-            rejected_path=rejected,
+            rejected_path=rejected or config.home / "rejected" / f"{name}.ndjson",
+            open_rejected=open_named if rejected else open_numbered,
             watch=lambda report: advance(source.read_bytes(), report.read),
         )
 
@@ -117,23 +118,25 @@ def _import_sample(config: Config) -> Any:
     from matinee.importers import ndjson
 
     with resources.as_file(resources.files("matinee.sample") / "movies.ndjson.xz") as path:
-        return run_import(config, str(path), ndjson.read, config.home / "rejected" / "sample.ndjson", "the sample catalogue")
+        return run_import(config, str(path), ndjson.read, None, "the sample catalogue")
 
 
 def export_ndjson(
     path: Annotated[str, typer.Argument(help="A new file, .gz or .xz to compress it; - for standard output.")] = "-",
+    force: Force = False,
 ) -> None:
     """Write every movie, one a line, in the order of their last changes; `import ndjson` reads it back."""
     config = open_catalogue(is_reading=True)
     if path != "-":
         require_output(config, Path(path))
+        require_new(Path(path), force=force)
     from matinee import runtime
 
     catalogue = runtime.build(config).catalogue
 
     async def write() -> int:
         total, count = await catalogue.count(), 0
-        with _open_output(path) as output, progress("Exporting", total) as advance:
+        with _open_export(path) as output, progress("Exporting", total) as advance:
             async for body in catalogue.documents():
                 output.write(body + b"\n")
                 count += 1
@@ -146,21 +149,11 @@ def export_ndjson(
 
 
 @contextmanager
-def _open_output(path: str) -> Iterator[Any]:
-    """Open the output; a file appears under its name only when it is whole."""
+def _open_export(path: str) -> Iterator[Any]:
     if path == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    draft = Path(f"{path}.{os.getpid()}.part")
-    opened: Callable[[Path, str], Any] = {".gz": gzip.open, ".xz": lzma.open}.get(Path(path).suffix, open)  # type: ignore[assignment]
-    try:
-        with opened(draft, "wb") as output:
-            yield output
-        private_files.share_as_user_would(draft)
-        draft.replace(path)
-    except OSError as error:
-        raise OperatorError(f"{path} cannot be written ({error.strerror or error}); choose another file.") from error
-    finally:
-        with suppress(OSError):  # where the folder is none, even looking for the draft is an error
-            draft.unlink()
+    compressed: Callable[[BinaryIO, str], Any] | None = {".gz": gzip.open, ".xz": lzma.open}.get(Path(path).suffix)  # type: ignore[assignment]
+    with open_output(Path(path)) as file, compressed(file, "wb") if compressed else nullcontext(file) as output:
+        yield output

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from typing import NamedTuple
 
-from matinee.domain.text import fold, identity
+from matinee.domain.text import PLAIN_LETTERS, fold, identity
 from matinee.errors import InvalidParameter
 
 MAX_ID = 2**32 - 1  # The search rank keeps the id in 32 bits (domain/ranking.py); 4 billion movies are enough.
@@ -35,6 +36,7 @@ SCHEMES: dict[str, tuple[re.Pattern[str], str]] = {
     "fynd": (re.compile(r"[^\W_]+(-[^\W_]+)*"), "alien-ridley-scott"),
 }
 MAX_VALUE_CHARS = 200
+_HASH = re.compile(r"[0-9a-f]{10}")  # what ends an id of fynd whose words do not say everything
 
 MovieRef = int | ExternalId
 
@@ -76,13 +78,25 @@ def parse_ref(text: str, parameter: str = "id") -> MovieRef:
 def fynd_id(name: str, director: str) -> ExternalId:
     """Return the id of a record of the fynd format, which has none, made from its name and director.
 
-    Two of its names occur twice and are different films, so that the name alone would lose two. Where folding leaves out
-    a mark or a sign, a hash of the written name tells such films apart.
+    Two of its names occur twice and are different films, so that the name alone would lose two. The words alone are the id when
+    they say everything: the director's are the last two, and folding loses nothing. Else a hash of the names follows them.
     """
-    written = identity(f"{name} {director}".strip())
+    written, director_words = identity(f"{name} {director}".strip()), identity(director).split()
     words = "-".join("".join(filter(str.isalnum, word)) for word in fold(written).split()).strip("-")
-    if words.replace("-", " ") == " ".join(written.split()) and len(words) <= MAX_VALUE_CHARS:
+    is_lossless = words.replace("-", " ") == " ".join(written.split()) and len(words) <= MAX_VALUE_CHARS
+    if is_lossless and len(director_words) == 2 and name.strip() and not _HASH.fullmatch(director_words[1]):
         return ExternalId("fynd", words)
     told = hashlib.blake2b(f"{identity(name)}\n{identity(director)}".encode(errors="surrogatepass"), digest_size=5).hexdigest()
     kept = re.sub("-+", "-", words)[: MAX_VALUE_CHARS - len(told) - 1].strip("-")
     return ExternalId("fynd", f"{kept}-{told}" if kept else told)
+
+
+def former_fynd_id(name: str, director: str) -> ExternalId | None:
+    """Return the id that Matinee gave such a record before November 2026, None when it gave none or it is the same.
+
+    It was the folded words alone, with the folding of that time, so several records could share one.
+    """
+    plain = unicodedata.normalize("NFKD", f"{name} {director}".casefold().translate(PLAIN_LETTERS))
+    plain = "".join(sign for sign in plain if not unicodedata.combining(sign)).casefold()
+    former = ExternalId("fynd", "-".join(re.findall(r"[^\W_]+", plain))[:MAX_VALUE_CHARS].rstrip("-"))
+    return former if former.value and former != fynd_id(name, director) else None

@@ -15,7 +15,7 @@ from functools import lru_cache
 FOLDING = 2  # the version of the rules below; the catalogue stores the one that its folds were made with
 
 # Letters that NFKD does not decompose, with what people type for them.
-_PLAIN_LETTERS = str.maketrans(
+PLAIN_LETTERS = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ħ": "h", "ı": "i", "ŋ": "n", "&": " and "}
 )
 _WORD = re.compile(r"[^\W_]+")
@@ -93,7 +93,7 @@ def _plain(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = _FRACTION.sub(lambda found: " " + unicodedata.normalize("NFKC", found[0]).replace("\u2044", "/"), text)
     text = _RAISED.sub(lambda found: "·" + unicodedata.normalize("NFKC", found[0]), text)
-    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(_PLAIN_LETTERS)).replace("\u2044", "/")
+    decomposed = unicodedata.normalize("NFKD", text.casefold().translate(PLAIN_LETTERS)).replace("\u2044", "/")
     return unicodedata.normalize("NFKD", decomposed.translate(_signs).casefold())
 
 

@@ -120,17 +120,32 @@ def _spread_object(lines: list[bytes]) -> str | None:
 
 
 def _legacy_text(lines: list[bytes]) -> str | None:
-    """Name text in an 8-bit encoding: a line that is no UTF-8, and whole JSON when it is read as Latin-1."""
-    for line in lines[:-1] or lines:  # the last one may be cut off
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            try:
-                json.loads(line.decode("latin-1"))
-            except ValueError:
-                continue
-            return f"is text in Latin-1 or another 8-bit encoding, not in UTF-8. {_ICONV.format('ISO-8859-1')}"
+    """Name text in an 8-bit encoding: a line that is no UTF-8, and whole JSON when it is read as Latin-1.
+
+    Where another line is UTF-8 beyond ASCII, that line is only damaged: a conversion would garble the good ones.
+    """
+    whole = lines[:-1] or lines  # the last one may be cut off
+    if any(not line.isascii() and _is_utf8(line) for line in whole):
+        return None
+    if any(not _is_utf8(line) and _is_json(line.decode("latin-1")) for line in whole):
+        return f"is text in Latin-1 or another 8-bit encoding, not in UTF-8. Find out which. {_ICONV.format('ENCODING')}"
     return None
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _table(lines: list[bytes]) -> str | None:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
-from matinee.domain.ids import fynd_id
+from matinee.domain.ids import former_fynd_id, fynd_id
 from matinee.domain.movie import parse_content
 from matinee.errors import InvalidBody, OperatorError
 from matinee.importers.importing import Rejected
@@ -45,7 +45,8 @@ def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
 
 def _record(number: int, element: Any) -> Record | Rejected:
     try:
-        return Record(number, parse_content(_nested(element)), _STATED)
+        content = parse_content(_nested(element))
+        return Record(number, content, _STATED, former_id=former_fynd_id(element["name"], element.get("director") or ""))
     except InvalidBody as error:
         reason = "; ".join(f"{fault.pointer or 'record'}: {fault.detail}" for fault in error.faults) or error.detail
         return Rejected(number, reason, str(element)[:200])

@@ -42,17 +42,26 @@ class Report:
     rejected_file: str | None = None
 
 
+# What opens the file for rejected records: it may choose another name than the given one, and returns the one it chose.
+OpenRejected = Callable[[Path], tuple[Path, BinaryIO]]
+
+
+def _replaced(path: Path) -> tuple[Path, BinaryIO]:
+    return path, private_files.open_file(path)
+
+
 def run(
     records: Iterable[Record | Rejected],
     *,
     actor: str,
     batch_rows: int,
     rejected_path: Path,
+    open_rejected: OpenRejected = _replaced,
     watch: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Import the records and return what was done; the file of rejected ones is made only when there are some."""
     report, claims, broken = Report(), batches.Claims(), list[SourceError]()
-    rejections = _Rejections(rejected_path, report)
+    rejections = _Rejections(rejected_path, open_rejected, report)
     try:
         for batch in batches.split(_good(records, rejections, broken), batch_rows):
             outcome = batches.write(batch, actor, claims)
@@ -94,8 +103,8 @@ def _so_far(report: Report) -> str:
 class _Rejections:
     """The file of rejected records, one JSON object a line."""
 
-    def __init__(self, path: Path, report: Report) -> None:
-        self._path, self._report = path, report
+    def __init__(self, path: Path, open_file: OpenRejected, report: Report) -> None:
+        self._path, self._open, self._report = path, open_file, report
         self._file: BinaryIO | None = None
 
     def add(self, rejected: Rejected, *, read: bool = False) -> None:
@@ -109,13 +118,13 @@ class _Rejections:
 
     def _opened(self) -> BinaryIO:
         try:
-            private_files.make_folder(self._path.parent)
-            return open(self._path, "wb", opener=private_files.opener)
+            self._path, file = self._open(self._path)
         except OSError as error:
             raise OperatorError(
                 f"There are rejected records to tell of, and {self._path} cannot be written ({error.strerror or error}); "
                 "choose another file with --rejected."
             ) from error
+        return file
 
     def close(self) -> None:
         """Close the file, if there is one."""

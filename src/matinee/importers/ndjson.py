@@ -13,7 +13,15 @@ from typing import IO, Any
 
 import msgspec
 
-from matinee.domain.movie import CONTENT_FIELDS, NEWEST_UPDATE, OLDEST_UPDATE, MovieDocument, parse_content
+from matinee.domain.movie import (
+    CONTENT_FIELDS,
+    NEWEST_UPDATE,
+    OLDEST_UPDATE,
+    MovieDocument,
+    parse_content,
+    pointer,
+    whole_numbers,
+)
 from matinee.errors import Fault, InvalidBody
 from matinee.importers import formats
 from matinee.importers.importing import Rejected
@@ -39,6 +47,7 @@ _FLAT: dict[str, tuple[str, str]] = {
     "oscars": ("awards", "oscars"),
 }
 _RENAMED = {"production": "companies"}
+_ALL = frozenset(CONTENT_FIELDS)
 _PEOPLE = ("directors", "writers", "cast")
 
 
@@ -71,10 +80,9 @@ def _record(number: int, line: bytes) -> Record | Rejected:
         if isinstance(plain, dict) and "version" in plain and "updated_at" in plain:
             document = _document.decode(line)
             document.updated_at = _checked_time(document.updated_at)
-            content = parse_content({name: plain.get(name) for name in CONTENT_FIELDS})
-            return Record(number, content, frozenset(CONTENT_FIELDS), document)
-        content = parse_content(nested(plain))
-        return Record(number, content, _stated(plain))
+            return Record(number, parse_content(plain), _ALL, document)
+        shaped = nested(plain)
+        return Record(number, parse_content(shaped), _ALL.intersection(shaped))
     except InvalidBody as error:
         reason = "; ".join(f"{fault.pointer or 'record'}: {fault.detail}" for fault in error.faults) or error.detail
         return Rejected(number, reason, _start(line))
@@ -97,25 +105,49 @@ def _start(line: bytes) -> str:
     return line[:200].decode(errors="replace").rstrip()
 
 
-def _stated(plain: dict[str, Any]) -> frozenset[str]:
-    names = {_FLAT[key][0] if key in _FLAT else _RENAMED.get(key, key) for key in plain}
-    return frozenset(names | ({"popularity"} if "critic_reviews" in plain else set())) & frozenset(CONTENT_FIELDS)
-
-
 def nested(plain: Any) -> Any:
-    """Return a flat record in the shape of a document; what is nested already stays as it is."""
+    """Return a flat record in the shape of a document; what is nested already stays as it is.
+
+    Raises: InvalidBody when the record states a field twice, flat and in its place in a document.
+    """
     if not isinstance(plain, dict):
         return plain
     result: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for key, value in plain.items():
         if key in _FLAT:
             group, name = _FLAT[key]
-            result.setdefault(group, {})[name] = str(value) if key.endswith("_id") and value is not None else value
+            groups.setdefault(group, {})[name] = _flat(key, value)
+        elif key in _RENAMED:
+            if _RENAMED[key] in plain:
+                raise _stated_twice((_RENAMED[key],), key)
+            result[_RENAMED[key]] = value
         else:
-            result[str(_RENAMED.get(key, key))] = _named(value) if key in _PEOPLE else value
-    if "popularity" not in result and isinstance(plain.get("critic_reviews"), int):
-        result["popularity"] = popularity(plain)
+            result[key] = _named(value) if key in _PEOPLE else value
+    for group, values in groups.items():
+        _merge(result, group, values)
+    if "popularity" not in result and (found := popularity(plain)) is not None:
+        result["popularity"] = found
     return result
+
+
+def _flat(key: str, value: Any) -> Any:
+    # pandas writes the whole numbers of a column with gaps as 348.0.
+    return str(whole_numbers(value)) if key.endswith("_id") and value is not None else value
+
+
+def _merge(result: dict[str, Any], group: str, values: dict[str, Any]) -> None:
+    stated = result.setdefault(group, {})
+    if not isinstance(stated, dict):
+        return  # parse_content refuses it and names the place
+    for name in values.keys() & stated.keys():
+        raise _stated_twice((group, name), next(key for key, place in _FLAT.items() if place == (group, name)))
+    result[group] = values | stated
+
+
+def _stated_twice(place: tuple[str, ...], flat: str) -> InvalidBody:
+    fault = Fault(pointer(*place), f"is stated twice, here and as {flat}; leave one of them out")
+    return InvalidBody(f"{fault.pointer}: {fault.detail}", faults=(fault,))
 
 
 def _named(people: Any) -> Any:
@@ -124,15 +156,16 @@ def _named(people: Any) -> Any:
     return [{"name": person} if isinstance(person, str) else person for person in people]
 
 
-def popularity(plain: dict[str, int]) -> float:
-    """Return how well known a flat record's movie is, 0 to 100, where the record does not say it.
+def popularity(plain: dict[str, Any]) -> float | None:
+    """Return how well known a flat record's movie is, 0 to 100, where the record does not say it; None when it cannot be told.
 
     Counted from what the sample knows: critics' reviews (300 or more are worth 70 points), an Academy Award (10 and 2 for each
     more, at most 20), and the box office (300 million dollars or more are worth 10).
     """
-    reviews = min(max(plain["critic_reviews"], 0), 300) / 300 * 70
-    oscars = plain.get("oscars") or 0
+    reviews, oscars, dollars = (whole_numbers(plain.get(name)) for name in ("critic_reviews", "oscars", "box_office_usd"))
+    if not isinstance(reviews, int):
+        return None
+    known = min(max(reviews, 0), 300) / 300 * 70
     awards = min(8 + 2 * oscars, 20) if isinstance(oscars, int) and oscars > 0 else 0
-    box_office = plain.get("box_office_usd") or 0
-    takings = min(box_office / 300_000_000, 1) * 10 if isinstance(box_office, int) and box_office > 0 else 0
-    return round(reviews + awards + takings, 2)
+    takings = min(dollars / 300_000_000, 1) * 10 if isinstance(dollars, int) and dollars > 0 else 0
+    return round(known + awards + takings, 2)

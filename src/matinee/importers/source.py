@@ -8,6 +8,7 @@ Nothing is asked of the input but to be read: pipes cannot seek, tell or say the
 from __future__ import annotations
 
 import bz2
+import errno
 import io
 import lzma
 import os
@@ -27,6 +28,8 @@ from matinee.importers import formats
 HEAD_BYTES = 65_536  # how much of the beginning is looked at to tell the format
 _CHUNK_BYTES = 131_072
 _MAX_XZ_BYTES = 256 * 2**20  # `xz -9` needs 65 MiB to decompress; a file may ask for 4 GiB
+_STANDARD_INPUT = "standard input"
+_CLOSED = "Standard input is closed; pipe the movies into the command, or give a file."
 
 
 class SourceError(OperatorError):
@@ -48,6 +51,9 @@ class _Raw(io.RawIOBase):
             while (chunk := self._file.read(len(buffer))) is None:  # a pipe that does not block has nothing yet
                 select.select([self._file], [], [])
         except OSError as error:
+            # A closed descriptor 0 has been opened again, for writing only (cli/streams.py).
+            if error.errno == errno.EBADF and self._name == _STANDARD_INPUT:
+                raise SourceError(_CLOSED) from error
             raise SourceError(f"{self._name} cannot be read further: {error.strerror or error}.") from error
         buffer[: len(chunk)] = chunk
         self.count += len(chunk)
@@ -134,6 +140,11 @@ class _Unpacked(io.RawIOBase):
         try:
             return bytes(self._member.decompress(data, most))
         except (lzma.LZMAError, zlib.error, EOFError, OSError, ValueError) as error:
+            if isinstance(error, lzma.LZMAError) and "limit" in str(error):
+                raise SourceError(
+                    f"{self._name} needs more than {_MAX_XZ_BYTES // 2**20} MiB of memory to be decompressed. "
+                    "Decompress it by itself: xz -dc FILE | matinee import ndjson -"
+                ) from error
             raise SourceError(
                 f"{self._name} is damaged or cut off: its {self._kind} data cannot be decompressed ({error})."
             ) from error
@@ -213,7 +224,7 @@ def open_source(path: str, kind: str = "ndjson") -> Iterator[Source]:
         raise OperatorError(
             f"{path} cannot be read: {error.strerror or error}. Give a file, or - for standard input."
         ) from error
-    name = "standard input" if path == "-" else path
+    name = _STANDARD_INPUT if path == "-" else path
     with nullcontext(opened) if path == "-" else opened as file, _completed(path, kind):
         try:
             source = Source(file, name, _size_bytes(file))
@@ -235,7 +246,7 @@ def _completed(path: str, kind: str) -> Iterator[None]:
 
 def _standard_input() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
-        raise OperatorError("Standard input is closed; pipe the movies into the command, or give a file.")
+        raise OperatorError(_CLOSED)
     return getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
 
 

@@ -134,6 +134,12 @@ class Transaction:
         """Return what is left of the movies of these ids that were deleted or merged."""
         return models.Tombstone.objects.in_bulk(list(ids))
 
+    def last_contents(self, gone: Collection[models.Tombstone]) -> dict[int, MovieDocument]:
+        """Return the movies of these tombstones as they were before they were deleted or merged. Cost: 1 query."""
+        positions = [stone.position for stone in gone]
+        rows_ = models.Change.objects.filter(position__in=positions).values_list("subject_id", "detail") if positions else ()
+        return {movie_id: msgspec.convert(detail["before"], MovieDocument) for movie_id, detail in rows_}
+
     def same_title(self, contents: Collection[MovieContent]) -> dict[tuple[str, int | None], list[int]]:
         """Return the movies whose title and year are the same as of one of these, by the title's identity and the year."""
         wanted = {(identity(content.title), content.year) for content in contents}
