@@ -12,7 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A busy machine makes inputs slowly; that is no fault of a test. A test's own @settings start from this profile.
+hypothesis.settings.register_profile("any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("any-machine")
 
 # Django reads its settings once, so they are in place before anything of ours is imported.
 _SESSION_HOME = Path(tempfile.mkdtemp(prefix="matinee-tests-"))

@@ -47,7 +47,10 @@ steps = st.one_of(
 )
 catalogues = st.tuples(st.lists(movie, max_size=12), st.lists(steps, max_size=8))
 bounded = settings(
-    derandomize=True, max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    derandomize=True,
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

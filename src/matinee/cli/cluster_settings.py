@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from matinee import config as configuration
 from matinee.cli.output import tell
 from matinee.config import Config, given, home_of
 from matinee.errors import OperatorError
-from matinee.ops import cluster_file
-from matinee.ops.cluster import Cluster
+
+if TYPE_CHECKING:
+    from matinee.ops.cluster import Cluster
 
 _STATED = ("DATABASE_URL", "DATABASE_FOLLOWER_URLS")
 _SERVERS = ("MATINEE_HOST", "PORT", "MATINEE_PUBLIC_URL")
@@ -87,7 +89,11 @@ def _kept(environ: Mapping[str, str]) -> Cluster | None:
         home = home_of(environ)
     except ValueError:
         return None  # load() says what is wrong with it
-    return cluster_file.load(cluster_home(home)) if home.is_absolute() else None
+    if not home.is_absolute() or not os.path.lexists(cluster_home(home)):
+        return None
+    from matinee.ops import cluster_file  # a quarter of the time that most commands would need to start
+
+    return cluster_file.load(cluster_home(home))
 
 
 def _cluster(environ: Mapping[str, str]) -> Cluster | None:
