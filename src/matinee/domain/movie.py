@@ -219,8 +219,7 @@ def tidy(content: MovieContent) -> MovieContent:
     for name in NAME_LISTS:
         plain[name] = _distinct(plain[name])
     for name in PEOPLE_LISTS:
-        keys = [tuple(sorted(person.items(), key=lambda item: item[0])) for person in plain[name]]
-        plain[name] = [dict(key) for key in dict.fromkeys(keys)]
+        plain[name] = [dict(key) for key in dict.fromkeys(tuple(person.items()) for person in plain[name])]
     return _read(plain)  # anew: composed, a text can be longer than it was
 
 
@@ -244,7 +243,9 @@ def _read(stated: dict[str, Any]) -> MovieContent:
         stated = {name: whole_numbers(value) for name, value in stated.items()}
     else:
         people = [person for field in PEOPLE_LISTS for person in getattr(content, field)]
-        if not any(map(_is_nobody, people)) and not any(_shows_nothing(text) for text in _texts(content, people)):
+        texts = _texts(content, people)
+        # Most movies are ASCII throughout, and an import reads each one twice: one test of all texts is half the time of many.
+        if not any(map(_is_nobody, people)) and ("".join(texts).isascii() or not any(map(_shows_nothing, texts))):
             return content
     faults = tuple(_faults(stated))
     if faults:
@@ -267,15 +268,14 @@ def _is_nobody(person: PersonRef) -> bool:
     return person.id is None and person.name is None
 
 
-def _texts(content: MovieContent, people: list[PersonRef]) -> Iterator[str | None]:
-    """Yield the texts of a movie that must show something: titles and names."""
-    yield from (content.title, content.original_title, content.tagline, content.certificate)
+def _texts(content: MovieContent, people: list[PersonRef]) -> list[str]:
+    """Return the texts of a movie that must show something: titles and names."""
+    texts = [content.title, content.original_title, content.tagline, content.certificate]
     for name in NAME_LISTS:
-        yield from getattr(content, name)
-    for person in people:
-        yield person.name
-        if isinstance(person, CastRef):
-            yield person.character
+        texts += getattr(content, name)
+    texts += [person.name for person in people]
+    texts += [member.character for member in content.cast]
+    return [text for text in texts if text]
 
 
 def _shows_nothing(text: str | None) -> bool:
@@ -361,10 +361,12 @@ def tidy_name(name: str) -> str:
 
 
 def _tidy_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value + 0.0  # no -0.0, which is written otherwise than the 0 that it equals
+    if value is None:
+        return None
     if isinstance(value, str):
         return (value if value.isascii() else unicodedata.normalize("NFC", value)).strip()
+    if isinstance(value, float):
+        return value + 0.0  # no -0.0, which is written otherwise than the 0 that it equals
     if isinstance(value, list):
         return [_tidy_value(item) for item in value]
     if isinstance(value, dict):
