@@ -165,7 +165,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     """Return what makes `export ndjson` fail with an exception."""
 
     def plant(error: BaseException) -> None:
-        def fail() -> None:
+        def fail(**_: object) -> None:
             raise error
 
         monkeypatch.setattr(catalogue, "open_catalogue", fail)
