@@ -34,7 +34,7 @@ from matinee import addresses
 from matinee.ops import run_folder
 
 _COUNTS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-_WATCH_INTERVAL_S = 0.1
+_WATCH_INTERVAL_S, _LOOK_INTERVAL_S = 0.1, 0.01
 KILL_TIMEOUT_S = 30  # a worker that has not finished its requests by then is killed
 MAX_HEADER_BYTES = 64 * 1024
 _ACCEPT_QUEUE = 4096  # connections that the kernel holds until a worker accepts them; net.core.somaxconn is the upper bound
@@ -86,6 +86,20 @@ class DrainingServer(MPServer):
             for worker in workers:
                 mark_process_dead(self.wrks[worker].inner.pid)  # type: ignore[no-untyped-call]
         super()._respawn_workers(workers, *args, **kwargs)
+
+    def _stop_workers(self) -> None:
+        """End the workers, and kill those that have not ended in time.
+
+        A process closes its pipes some moments before it is gone. Granian, which watches a pipe, would then log that it kills a
+        worker that has ended by itself.
+        """
+        for worker in self.wrks:
+            worker.terminate()  # type: ignore[no-untyped-call]
+        ends_s = time.monotonic() + KILL_TIMEOUT_S
+        while time.monotonic() < ends_s and any(worker.is_alive() for worker in self.wrks):  # type: ignore[no-untyped-call]
+            time.sleep(_LOOK_INTERVAL_S)
+        self.workers_kill_timeout = 1  # what lives now has had its time
+        super()._stop_workers()  # type: ignore[no-untyped-call]
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:
         """Say "not ready", wait, then end; a second signal ends at once."""
