@@ -2,7 +2,8 @@
 
 Called by the front in place of Django; passes everything on to it. A password hash takes 0.3 s of a core. Only
 `_RUNNING` of these requests run at once in a process and `_WAITING` wait; the rest gets 429 or 503 before Django sees it.
-The body is read before a slot is taken, so a slow sender holds none. Must never look at what a body says.
+The body is read before a slot is taken, so a slow sender holds none. A form in another encoding than UTF-8 is refused. Must
+never look at what a body says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import escape
 from typing import Any
 
 from matinee.config import Config
@@ -22,6 +24,8 @@ _OF_ONE_CLIENT = 2  # of these at once, so that one stranger leaves the other sl
 _MAX_FORM_BYTES = 65_536  # a form with two passwords has less than a kilobyte
 _SIGN_IN = "/admin/login"
 _HASHES = re.compile(r"/admin/(?:login|password_change|auth/user/add|auth/user/[^/]+/password)/?")
+_CHARSET = re.compile(rb";\s*charset\s*=([^;]*)", re.IGNORECASE)
+_READABLE = frozenset(("utf-8", "utf8"))
 _HEADERS = (
     (b"content-type", b"text/html; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -83,6 +87,10 @@ class SignInSlots:
         address = client_address(scope, self._trusted)
         # Django's REMOTE_ADDR; without one it is left out, and the admin takes the address as unknown.
         scope = {**scope, "client": (address, 0) if address else None}
+        if charset := _foreign_charset(scope):
+            text = f"This form is encoded as {charset[:40]!r}; the admin reads UTF-8 only."
+            await _refuse(send, 415, text, title="This form cannot be read")
+            return
         if not hashes_a_password(scope):
             await self._django(scope, receive, send)
             return
@@ -99,6 +107,18 @@ class SignInSlots:
         else:
             async with slots.taken(client):
                 await self._django(scope, _replay(body, receive), send)
+
+
+def _foreign_charset(scope: Any) -> str:
+    """Return the charset that a body says it has, empty if it is UTF-8 or says none.
+
+    Django decodes with whatever codec Python has of that name, and fails on most of them with an error of the server.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-type" and (found := _CHARSET.search(value)):
+            charset = found[1].decode("latin-1").strip("\"' ").lower()
+            return "" if charset in _READABLE else charset or "nothing"
+    return ""
 
 
 async def _form(receive: Any) -> bytes | None:
@@ -129,8 +149,8 @@ def _replay(body: bytes, receive: Any) -> Any:
     return again
 
 
-async def _refuse(send: Any, status: int, text: str) -> None:
-    page = _PAGE.format(title="Not right now", text=text, retry_s=1).encode()
+async def _refuse(send: Any, status: int, text: str, title: str = "Not right now") -> None:
+    page = _PAGE.format(title=title, text=escape(text), retry_s=1).encode()
     headers = [*_HEADERS, (b"retry-after", b"1"), (b"content-length", str(len(page)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": page})
