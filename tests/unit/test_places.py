@@ -1,4 +1,4 @@
-"""The places of a process: all of them for reads, a quarter at most for the admin, none for who waits for a body."""
+"""The places of a process: all of them for reads, a quarter at most for the admin, half of these for visitors."""
 
 from __future__ import annotations
 
@@ -35,3 +35,22 @@ def test_a_place_that_was_given_up_is_free_for_whoever_comes() -> None:
     places.free(is_admin=False)
 
     assert (full, taken(places), places.taken) == ((True, True), (False, False), 0)
+
+
+def test_visitors_leave_half_of_the_admins_places_to_its_users() -> None:
+    places = Places(80)
+    for number in range(10):
+        places.take(is_admin=True, visitor=f"192.0.2.{number}")
+
+    full = places.are_taken(is_admin=True, visitor="198.51.100.1"), places.are_taken(is_admin=True)
+    places.free(is_admin=True, visitor="192.0.2.1")
+
+    assert (full, places.are_taken(is_admin=True, visitor="198.51.100.1")) == ((True, False), False)
+
+
+def test_one_visitor_leaves_places_to_the_others() -> None:
+    places = Places(80)
+    for _ in range(4):
+        places.take(is_admin=True, visitor="192.0.2.1")
+
+    assert [places.are_taken(is_admin=True, visitor=client) for client in ("192.0.2.1", "192.0.2.2")] == [True, False]

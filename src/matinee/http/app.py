@@ -17,7 +17,6 @@ from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
 from matinee.http.connection_guard import ConnectionGuard
-from matinee.http.exchange import AsgiApp
 from matinee.http.front import Front
 from matinee.http.limits import Limits
 from matinee.http.log_metrics import LogMetrics
@@ -116,7 +115,7 @@ def _methods(application: Litestar) -> dict[str, str]:
     return {re.sub(r":\w+}", "}", path): problems.with_head(",".join(methods)) for path, methods in found.items()}
 
 
-def _django(config: Config) -> AsgiApp:
+def _django(config: Config) -> SignInSlots:
     from django.core.handlers.asgi import ASGIHandler
 
     from matinee.http.static import StaticFiles

@@ -64,6 +64,7 @@ class Exchange:
         "_status",
         "client",
         "is_admin",
+        "visitor",
     )
 
     def __init__(self, front: Front, scope: Any, receive: Any, send: Any, began_s: float) -> None:
@@ -74,6 +75,7 @@ class Exchange:
         self.is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
         self.client = client_site(front.client(scope))
+        self.visitor = self.client if self.is_admin and not front.sessions.knows(scope) else None
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._is_discarding = self._is_evicted = self._is_preflight = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
@@ -142,11 +144,11 @@ class Exchange:
     def enter(self) -> None:
         """Take a place among the requests under way."""
         self._has_place = True
-        self._front.places.take(is_admin=self.is_admin)
+        self._front.places.take(is_admin=self.is_admin, visitor=self.visitor)
 
     def _leave(self) -> None:
         self._has_place = False
-        self._front.places.free(is_admin=self.is_admin)
+        self._front.places.free(is_admin=self.is_admin, visitor=self.visitor)
 
     async def shed(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
         """Turn the request away. Raises: Overloaded."""
@@ -171,7 +173,7 @@ class Exchange:
             return await self._next_of_body()
         self._leave()
         message = await self._next_of_body()
-        if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin):
+        if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin, visitor=self.visitor):
             raise self._refusal()
         self.enter()
         return message

@@ -27,6 +27,7 @@ from matinee.http.metrics import IN_FLIGHT, Meter
 from matinee.http.outgoing import Outgoing
 from matinee.http.places import Places
 from matinee.http.public_reads import Hit, PublicReads
+from matinee.http.sign_in_slots import SignInSlots
 from matinee.http.under_way import UnderWay
 from matinee.logs import AccessLog
 
@@ -38,13 +39,14 @@ class Front:
     """The whole service as one ASGI application."""
 
     def __init__(
-        self, api: AsgiApp, reads: PublicReads, django: AsgiApp, config: Config, methods: dict[str, str], limits: Limits
+        self, api: AsgiApp, reads: PublicReads, django: SignInSlots, config: Config, methods: dict[str, str], limits: Limits
     ) -> None:
         """`methods` holds, for each route's template, what its Allow header lists."""
         self._limits = limits
         self.api, self._reads, self._django, self.config, self.methods = api, reads, django, config, methods
         self._meter, self.access_log = Meter(), AccessLog(config)
         self.places, self.under_way = Places(config.max_in_flight), UnderWay()
+        self.sessions = django.sessions
         self.bodies = Bodies(config.max_body_bytes)
         self.hosts = hosts_of(config)
         self.outgoing = Outgoing(config)
@@ -118,7 +120,9 @@ class Front:
         # A request that waits for a load that is under way needs no place: a thousand on one key would keep all others out.
         is_joined = not is_health and self._reads.joins(scope)
         if not is_health and not is_joined:
-            if self.places.are_taken(is_admin=exchange.is_admin) and not self._reads.is_known_absent(scope):
+            if self.places.are_taken(is_admin=exchange.is_admin, visitor=exchange.visitor) and not self._reads.is_known_absent(
+                scope
+            ):
                 return exchange.shed
             exchange.enter()
         application = exchange.own_application() or self._application(scope)

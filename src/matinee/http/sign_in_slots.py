@@ -18,8 +18,11 @@ from typing import Any
 
 from matinee.config import Config
 from matinee.http.client import client_address, client_site
+from matinee.http.known_sessions import SIGNED_IN, KnownSessions
 
-_RUNNING, _WAITING = 2, 4  # for sign-ins, and as many for signed-in users; a wait of at most a second
+# For sign-ins, and as many for signed-in users. All who wait have their turn within seven seconds: strangers of forty addresses
+# keep nobody out, and each of these addresses is soon refused before anything is hashed (write/sign_ins.py).
+_RUNNING, _WAITING = 2, 40
 _OF_ONE_CLIENT = 2  # of these at once, so that one stranger leaves the other slots free
 _MAX_FORM_BYTES = 65_536  # a form with two passwords has less than a kilobyte
 _SIGN_IN = "/admin/login"
@@ -81,6 +84,7 @@ class SignInSlots:
     def __init__(self, django: Any, config: Config) -> None:
         self._django, self._trusted = django, config.trusted_proxies
         self._sign_ins, self._signed_in = Slots(), Slots()
+        self.sessions = KnownSessions()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request, or refuse it."""
@@ -92,7 +96,7 @@ class SignInSlots:
             await _refuse(send, 415, text, title="This form cannot be read")
             return
         if not hashes_a_password(scope):
-            await self._django(scope, receive, send)
+            await self._answer(scope, receive, send)
             return
         slots = self._sign_ins if scope["path"].rstrip("/") == _SIGN_IN else self._signed_in
         try:
@@ -106,7 +110,13 @@ class SignInSlots:
             await _refuse(send, *refusal)
         else:
             async with slots.taken(client):
-                await self._django(scope, _replay(body, receive), send)
+                await self._answer(scope, _replay(body, receive), send)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let Django answer, and remember the session when it has found a user."""
+        await self._django(scope, receive, send)
+        if SIGNED_IN in scope:
+            self.sessions.note(scope)
 
 
 def _foreign_charset(scope: Any) -> str:

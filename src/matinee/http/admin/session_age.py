@@ -15,6 +15,8 @@ from django.contrib.auth.signals import user_logged_in
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from matinee.http.known_sessions import SIGNED_IN
+
 BEGAN, USED = "matinee.began_s", "matinee.used_s"  # seconds since 1970, whole
 _CLOCKS_DIFFER_S = 300  # the clocks of servers at most
 _NOTED_EVERY_S = 600  # a session is written at most so often because it is used
@@ -30,6 +32,8 @@ class SessionAge:
         """Answer the request, as an anonymous one when the session has ended."""
         if request.user.is_authenticated:
             _look_at(request, int(time.time()))
+        if request.user.is_authenticated:
+            getattr(request, "scope", {})[SIGNED_IN] = True
         return self._get_response(request)
 
 

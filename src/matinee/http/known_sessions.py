@@ -1,0 +1,47 @@
+"""The session cookies with which staff were signed in a short time ago, so that they can be told from strangers.
+
+Looked at by exchange.py before a request has a place; noted by sign_in_slots.py after Django has found a user. To ask the
+database would let any made-up cookie cost a query. Invariants: it is bounded, and it grants nothing, because Django checks each
+session itself.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+SIGNED_IN = "matinee.signed_in"  # set in a request's scope by the middleware that has found a user
+_MOST, _KEPT_S = 1_000, 12 * 3600  # as long as a session may be unused
+_COOKIE = re.compile(rb"(?:^|[;\s])matinee_session=([^;\s]{1,64})")
+
+
+class KnownSessions:
+    """Digests of session cookies, the newest last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until_s: dict[bytes, float] = {}
+
+    def note(self, scope: Any) -> None:
+        """Remember the session of a request whose user is signed in."""
+        digest = _digest_of(scope)
+        if digest is not None:
+            self._until_s.pop(digest, None)
+            if len(self._until_s) >= _MOST:
+                del self._until_s[next(iter(self._until_s))]
+            self._until_s[digest] = self._clock() + _KEPT_S
+
+    def knows(self, scope: Any) -> bool:
+        """Return whether somebody was signed in with the session of a request."""
+        digest = _digest_of(scope) if self._until_s else None
+        return digest is not None and self._until_s.get(digest, 0.0) > self._clock()
+
+
+def _digest_of(scope: Any) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == b"cookie" and (found := _COOKIE.search(value)):
+            return blake2b(found[1], digest_size=16).digest()
+    return None
