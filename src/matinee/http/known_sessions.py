@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -25,9 +25,9 @@ class KnownSessions:
         self._clock = clock
         self._until_s: dict[bytes, float] = {}
 
-    def note(self, scope: Any) -> None:
-        """Remember the session of a request whose user is signed in."""
-        digest = _digest_of(scope)
+    def note(self, scope: Any, answered: Iterable[tuple[bytes, bytes]]) -> None:
+        """Remember the session of a request whose user is signed in, or the new one that its answer's headers give."""
+        digest = _digest_of(b"set-cookie", answered) or _digest_of(b"cookie", scope["headers"])
         if digest is not None:
             self._until_s.pop(digest, None)
             if len(self._until_s) >= _MOST:
@@ -36,12 +36,12 @@ class KnownSessions:
 
     def knows(self, scope: Any) -> bool:
         """Return whether somebody was signed in with the session of a request."""
-        digest = _digest_of(scope) if self._until_s else None
+        digest = _digest_of(b"cookie", scope["headers"]) if self._until_s else None
         return digest is not None and self._until_s.get(digest, 0.0) > self._clock()
 
 
-def _digest_of(scope: Any) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == b"cookie" and (found := _COOKIE.search(value)):
+def _digest_of(header: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    for name, value in headers:
+        if name.lower() == header and (found := _COOKIE.search(value)):
             return blake2b(found[1], digest_size=16).digest()
     return None

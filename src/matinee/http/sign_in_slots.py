@@ -114,9 +114,14 @@ class SignInSlots:
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         """Let Django answer, and remember the session when it has found a user."""
-        await self._django(scope, receive, send)
-        if SIGNED_IN in scope:
-            self.sessions.note(scope)
+
+        async def pass_on(message: Any) -> None:
+            # Before the client has the answer: its next request may come at once.
+            if SIGNED_IN in scope and message["type"] == "http.response.start":
+                self.sessions.note(scope, message["headers"])
+            await send(message)
+
+        await self._django(scope, receive, pass_on)
 
 
 def _foreign_charset(scope: Any) -> str:

@@ -33,7 +33,7 @@ class SessionAge:
         if request.user.is_authenticated:
             _look_at(request, int(time.time()))
         if request.user.is_authenticated:
-            getattr(request, "scope", {})[SIGNED_IN] = True
+            _tell_signed_in(request)
         return self._get_response(request)
 
 
@@ -47,6 +47,11 @@ def _look_at(request: HttpRequest, now_s: int) -> None:
         session[USED] = now_s
 
 
+def _tell_signed_in(request: HttpRequest) -> None:
+    """Tell the ASGI layer, so that this session's requests are not taken for a stranger's; Django's test client has none."""
+    getattr(request, "scope", {})[SIGNED_IN] = True
+
+
 def connect() -> None:
     """Note the time of each sign-in in its session; called by apps.py."""
     user_logged_in.connect(_begin)
@@ -54,3 +59,4 @@ def connect() -> None:
 
 def _begin(request: HttpRequest, **_: Any) -> None:
     request.session[BEGAN] = request.session[USED] = int(time.time())
+    _tell_signed_in(request)
