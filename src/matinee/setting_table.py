@@ -24,7 +24,7 @@ from matinee.setting_values import (
     flag,
     folder,
     health_address,
-    names,
+    host_names,
     networks,
     number,
     rate_or_auto,
@@ -93,7 +93,7 @@ class SettingTable:
     allowed_hosts: tuple[str, ...] = _setting(
         "ALLOWED_HOSTS",
         LOCAL_HOSTS,
-        names,
+        host_names,
         "Host names that requests may name, separated by commas; .example.org includes its subdomains, * is any. Set it when "
         "clients use a name: the API then refuses other hosts with 400, as the admin always does. Health checks may name any.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -172,6 +173,33 @@ def rate_or_auto(text: str) -> float:
         raise ValueError("must be a number of requests a second, off, or auto") from None
 
 
+def host_names(text: str) -> tuple[str, ...]:
+    """Read names of hosts as Django compares them, separated by commas: without scheme, port and path. Raises: ValueError."""
+    return tuple(map(_host_name, names(text)))
+
+
+def _host_name(text: str) -> str:
+    try:
+        return f"[{ipaddress.IPv6Address(text.strip('[]'))}]"  # as a Host header has it
+    except ValueError:
+        pass
+    if text == "*" or re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*\.?", text):
+        return text
+    raise ValueError(f"{text[:80]!r} never matches a Host header; write {_host_in(text) or 'films.example.org'}")
+
+
+def _host_in(text: str) -> str:
+    """Return the host that a URL, an address with a port, or a pattern probably means; empty when there is none."""
+    try:
+        host = urlsplit(text if "://" in text else f"//{text}").hostname or ""
+    except ValueError:
+        return ""
+    host = host.removeprefix("*") if host.startswith("*.") else host
+    if ":" in host:
+        return f"[{host}]"
+    return host if re.fullmatch(r"\.?[\w-]+(\.[\w-]+)*", host) else ""
+
+
 def web_origins(text: str) -> tuple[str, ...]:
     """Read web origins, separated by commas, in the form in which browsers send them. Raises: ValueError."""
     return tuple(dict.fromkeys(part if part == "*" else _web_origin(part) for part in names(text)))
@@ -183,6 +211,8 @@ def _web_origin(text: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = port = None
+    if host and "*" in host:
+        raise ValueError(f"{text[:80]!r} never matches: browsers send no *; list each origin, or write * alone for any")
     if not host or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"{text[:80]!r} is no web origin; write scheme, host and port only, such as https://films.example.org")
     name = f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host
@@ -193,4 +223,13 @@ def base_url(text: str) -> str:
     """Read the address of a web site. Raises: ValueError."""
     if not text.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or re.search(r"[\s*?#@]", text):
+        raise ValueError(
+            f"{text[:80]!r} is no address of a site; write scheme, host and path only, as https://films.example.org"
+        )
     return text.rstrip("/")

@@ -54,6 +54,30 @@ NAMED = {
     "pgp": (b"-----BEGIN PGP MESSAGE-----\n", "is encrypted or signed by PGP"),
     "zeros": (b"\0" * 100, "begins with bytes of zero"),
     "gzip twice": (gzip.compress(gzip.compress(BOTH, mtime=0)), "is gzip within another compression"),
+    "array of texts": (b'["a","b"]', "is a JSON array of other values than objects"),
+    "array of arrays": (b'[["title"],["x"]]', "is a JSON array of other values than objects"),
+    "zlib": (zlib.compress(BOTH), "is compressed as zlib. Decompress it: python3 -c"),
+    "deflate": (zlib.compress(BOTH)[2:-4], "is compressed as raw deflate"),
+    "brotli": (b"\x8b\x05\x80" + ONE + b"\x03", "is not text in UTF-8, but binary data"),
+    "gzip after a byte order mark": (
+        b"\xef\xbb\xbf" + gzip.compress(BOTH, mtime=0),
+        "is gzip after other bytes (3). Remove them first: tail -c +4",
+    ),
+    "gzip after a line feed": (b"\n" + gzip.compress(BOTH, mtime=0), "is gzip after other bytes (1)"),
+    "utf-16 after utf-8": (b"\xef\xbb\xbf" + BOTH.decode().encode("utf-16"), "is text in UTF-16 after other bytes (3)"),
+    "utf-7": (b'+AHs-"title":"One"}', "is text in UTF-7"),
+    "ebcdic": (BOTH.decode().encode("cp037"), "is text in EBCDIC. Convert it first: iconv -f CP037"),
+    "sql": (b"-- PostgreSQL database dump\nSET x=1;\nINSERT INTO a VALUES (1,2);\n", "is SQL, not NDJSON"),
+    "toml": (b'[[movie]]\ntitle="One"\n', "is TOML"),
+    "one column": (b"title\nOne\nTwo\n", "is CSV of one column"),
+    "base64": (b"eyJ0aXRsZSI6Ik9uZSJ9\n", "is encoded in base64, not NDJSON. Decode it: base64 -d"),
+    "json5": (b"{title:'One'}\n{title:'Two'}\n", "is JSON5"),
+    "python": (b"{'title': 'One'}\n{'title': 'Two'}\n", "has objects as Python prints them"),
+    "wrapper": (b'{"movies":[{"title":"One"}]}', "jq -c '.movies[]'"),
+    "wrapper over lines": (b'{\n "page": 1,\n "results": [\n  {"title":"One"}\n ]\n}', "jq -c '.results[]'"),
+    "objects on one line": (b'{"title":"One"}{"title":"Two"}\n', "has several JSON objects on one line"),
+    "commas": (b'{"title":"One"},\n{"title":"Two"},\n', "has a comma after each object"),
+    "numbers": (b"1\n2\n", "none of its first 2 lines is a JSON object. A line must be one JSON object"),
     "tar.xz": (lzma.compress(b"a".ljust(257, b"\0") + b"ustar"), "is a tar archive"),
 }
 BROKEN = {
@@ -74,6 +98,7 @@ WHOLE = {
     "byte order mark in the middle": b"\xef\xbb\xbf" + ONE + b"\xef\xbb\xbf" + TWO,
     "Windows lines": BOTH.replace(b"\n", b"\r\n"),
     "old Mac lines": BOTH.replace(b"\n", b"\r"),
+    "lines of two systems": ONE.replace(b"\n", b"\r") + TWO,
     "gzip members": gzip.compress(ONE, mtime=0) + gzip.compress(TWO, mtime=0),
     "gzip, padded": gzip.compress(ONE, mtime=0) + b"\0" * 512 + gzip.compress(TWO, mtime=0) + b"\0" * 512,
     "xz streams": lzma.compress(ONE) + lzma.compress(TWO),
@@ -163,6 +188,9 @@ def test_an_input_without_a_record_is_an_export_of_an_empty_catalogue(
     [
         b"\xff\n" + BOTH,
         b"null\n" + BOTH,
+        b'["a"]\n' + BOTH,
+        b'{"movies":[{"title":"Three"}]}\n' + BOTH,
+        b'{"title":"A","title":"B"}\n' + BOTH,
         b"# a comment\n" + BOTH,
         ONE + b'{"title":"x\0y"}\n' + TWO,
         BOTH + b'{"title"',
@@ -253,6 +281,18 @@ def test_a_byte_order_mark_and_zeros_do_no_harm_to_fynd() -> None:
 def test_lines_of_objects_are_told_to_be_no_fynd() -> None:
     with pytest.raises(OperatorError, match="matinee import ndjson"):
         list(fynd.read(io.BytesIO(BOTH)))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"", "It is empty."), (b"name,year\nAlien,1979\n", "It is CSV."), (b"<html>", "It is HTML"), (b"<?xml?>", "It is XML.")],
+)
+def test_what_is_no_array_of_fynd_is_named_with_what_is_one(content: bytes, told: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        list(fynd.read(io.BytesIO(content)))
+
+    assert caught.value.detail.startswith(f"This is not a JSON array of fynd records: {told}")
+    assert "Give an array of objects such as [" in caught.value.detail
 
 
 def test_the_command_ends_with_2_and_one_sentence(catalogue_home: Path, tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ def test_an_etag_of_another_version_or_of_elsewhere_is_412(movies: Client, state
     assert movies.write("DELETE", "/v1/movies/1", if_match=stated).status_code == 412
 
 
+def test_a_refused_list_with_a_weak_etag_says_that_it_never_matches(movies: Client) -> None:
+    detail = movies.write("DELETE", "/v1/movies/1", if_match='"x", W/"1.1"').json()["detail"]
+
+    assert 'not "x",W/"1.1"; read it again' in detail
+    assert detail.endswith("A weak ETag (W/...) never matches; send the strong one.")
+
+
 def test_one_good_etag_of_several_is_enough(movies: Client) -> None:
     assert movies.write("DELETE", "/v1/movies/1", if_match='"7.7" , "1.1"').status_code == 204
 

@@ -79,3 +79,38 @@ def test_without_a_home_folder_of_the_user_the_setting_is_asked_for(monkeypatch:
     with pytest.raises(ConfigError, match="MATINEE_HOME is not set, and this user has no home folder"):
         load({})
     assert load({"MATINEE_HOME": "/x"}).home == Path("/x")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "instead"),
+    [
+        ("http://films.example.org/", "films.example.org"),
+        ("*.example.org", ".example.org"),
+        ("https://*.example.org", ".example.org"),
+        ("films.example.org:8000", "films.example.org"),
+        ("films.example.org/api", "films.example.org"),
+        ("[::1]:8000", "[::1]"),
+        ("a b", "films.example.org"),
+    ],
+)
+def test_a_host_that_never_matches_is_refused_with_what_to_write(hosts: str, instead: str) -> None:
+    assert f"{hosts!r} never matches a Host header; write {instead}\n" in refusal(ALLOWED_HOSTS=f"a.org,{hosts}") + "\n"
+
+
+def test_hosts_are_names_and_addresses_as_a_host_header_has_them() -> None:
+    config = load({**BASE, "ALLOWED_HOSTS": "*,.example.org,my_host,10.0.0.1,::1,[::2]"})
+
+    assert config.allowed_hosts == ("*", ".example.org", "my_host", "10.0.0.1", "[::1]", "[::2]")
+
+
+def test_an_origin_with_a_wildcard_is_refused_with_what_to_write() -> None:
+    told = refusal(MATINEE_CORS_ORIGINS="https://*.example.org")
+
+    assert "'https://*.example.org' never matches: browsers send no *; list each origin, or write * alone for any" in told
+
+
+@pytest.mark.parametrize(
+    "url", ["https://", "https://*.org", "https://a.org?x=1", "https://a.org:x", "https://u@a.org", "http:///a"]
+)
+def test_a_public_url_that_is_no_address_is_refused(url: str) -> None:
+    assert "is no address of a site; write scheme, host and path only" in refusal(MATINEE_PUBLIC_URL=url)

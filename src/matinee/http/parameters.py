@@ -37,7 +37,7 @@ def bearer(request: Request[Any, Any, Any]) -> str | None:
 
 
 def if_match(request: Request[Any, Any, Any]) -> str:
-    """Return the strong ETags of the If-Match header.
+    """Return the ETags of the If-Match header; the weak ones are in it so that a refusal names them.
 
     Raises: PreconditionRequired when it is missing; InvalidParameter when it is no ETag; WeakETag when all are weak.
     """
@@ -48,14 +48,13 @@ def if_match(request: Request[Any, Any, Any]) -> str:
         )
     if not _suits(IF_MATCH_PATTERN, stated):
         raise InvalidParameter(f"If-Match {stated[:60]!r} is no ETag; send the movie's ETag as it is, quotes and all, or *.")
-    # A weak ETag never matches (RFC 9110, 13.1.1). Where a list holds strong ones too, those count.
-    strong = [part.strip() for part in stated.split(",") if not part.strip().startswith("W/")]
-    if not strong:
+    parts = [part.strip() for part in stated.split(",")]
+    if all(part.startswith("W/") for part in parts):
         raise WeakETag(
             f"If-Match {stated[:60]!r} is a weak ETag, which never matches; send the strong one, without W/. "
             "A proxy that compresses answers weakens ETags: read the movie without it, or with Accept-Encoding: identity."
         )
-    return ",".join(map(plain_etag, strong))
+    return ",".join(map(plain_etag, parts))
 
 
 def idempotency_key(request: Request[Any, Any, Any]) -> str | None:

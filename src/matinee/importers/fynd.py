@@ -15,12 +15,15 @@ import msgspec
 from matinee.domain.ids import former_fynd_id, fynd_id
 from matinee.domain.movie import parse_content
 from matinee.errors import InvalidBody, OperatorError
+from matinee.importers import formats
 from matinee.importers.importing import Rejected
+from matinee.importers.source import HEAD_BYTES
 from matinee.write.batches import Record
 
 MAX_BYTES = 64 * 1024 * 1024  # an array must be held as a whole; bigger catalogues come as NDJSON
 _STATED = frozenset({"ids", "title", "genres", "directors", "rating", "popularity"})
 _FIELDS = {"99popularity", "director", "genre", "imdb_score", "name"}
+_ARRAY = 'Give an array of objects such as [{"name": "Alien", "director": "Ridley Scott"}], or convert it to NDJSON.'
 
 
 def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
@@ -38,9 +41,19 @@ def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
     try:
         elements = msgspec.json.decode(text, type=list[Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise OperatorError(f"This is not a JSON array of fynd records: {error}.") from error
+        raise OperatorError(_no_array(text, str(error))) from error
     for number, element in enumerate(elements, start=1):
         yield _record(number, element)
+
+
+def _no_array(text: bytes, reason: str) -> str:
+    """Say what a text is that is no array, and what it must be."""
+    fault = formats.other_than_ndjson(text[:HEAD_BYTES], is_whole=len(text) <= HEAD_BYTES) or ""
+    name, is_named, _ = fault.partition(", not NDJSON")
+    what = f"It {name}." if is_named and "JSON array" not in name else f"{reason}."
+    if not text.strip():
+        what = "It is empty."
+    return f"This is not a JSON array of fynd records: {what} {_ARRAY}\nNothing was imported."
 
 
 def _record(number: int, element: Any) -> Record | Rejected:

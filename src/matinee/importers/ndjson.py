@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import datetime as dt
+import json
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -25,10 +26,23 @@ from matinee.domain.movie import (
 from matinee.errors import Fault, InvalidBody
 from matinee.importers import formats
 from matinee.importers.importing import Rejected
-from matinee.importers.source import SourceError, peeked
+from matinee.importers.source import HEAD_BYTES, SourceError, peeked
 from matinee.write.batches import Record
 
 MAX_LINE_BYTES = 4_194_304  # the longest movie of the sample is 5 kB; a line without an end must not fill the memory
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. Raises: InvalidBody when it states a name twice; msgspec would keep the last value."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidBody(f"{twice[:60]!r} is stated twice in one object; leave one of them out")
+    return result
+
+
+_names = json.JSONDecoder(object_pairs_hook=_once, parse_int=float)  # float: an int of 5,000 digits is an error
 _document = msgspec.json.Decoder(MovieDocument)
 _anything = msgspec.json.Decoder()
 
@@ -54,7 +68,7 @@ _PEOPLE = ("directors", "writers", "cast")
 def read(stream: IO[bytes]) -> Iterator[Record | Rejected]:
     """Yield a record for each line, or why there is none. Raises: SourceError when the whole input is of another format."""
     head, stream = peeked(stream)
-    if fault := formats.other_than_ndjson(head):
+    if fault := formats.other_than_ndjson(head, is_whole=len(head) < HEAD_BYTES):
         raise SourceError(f"The input {fault}")
     for number, line in enumerate(_lines(stream), start=1):
         if line is None:
@@ -77,6 +91,7 @@ def _lines(stream: IO[bytes]) -> Iterator[bytes | None]:
 def _record(number: int, line: bytes) -> Record | Rejected:
     try:
         plain = _anything.decode(line)
+        _names.decode(line.decode().strip())
         if isinstance(plain, dict) and "version" in plain and "updated_at" in plain:
             document = _document.decode(line)
             document.updated_at = _checked_time(document.updated_at)

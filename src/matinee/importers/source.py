@@ -12,6 +12,7 @@ import errno
 import io
 import lzma
 import os
+import re
 import select
 import shlex
 import stat
@@ -28,6 +29,7 @@ from matinee.importers import formats
 HEAD_BYTES = 65_536  # how much of the beginning is looked at to tell the format
 _CHUNK_BYTES = 131_072
 _MAX_XZ_BYTES = 256 * 2**20  # `xz -9` needs 65 MiB to decompress; a file may ask for 4 GiB
+_RETURN_BETWEEN_OBJECTS = re.compile(rb"\}[ \t]*\r[ \t\r]*\{")
 _STANDARD_INPUT = "standard input"
 _CLOSED = "Standard input is closed; pipe the movies into the command, or give a file."
 
@@ -169,18 +171,24 @@ class _Unpacked(io.RawIOBase):
 
 
 class _LineFeeds(io.RawIOBase):
-    """A text whose lines end in carriage returns alone, with line feeds: JSON never holds a bare carriage return in a text."""
+    """A text with line feeds for its carriage returns: JSON never holds a bare carriage return in a string."""
 
     def __init__(self, text: IO[bytes]) -> None:
-        self._text = text
+        self._text, self._ends_in_return = text, False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        chunk = self._text.read(len(buffer)).replace(b"\r", b"\n")
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        while chunk := self._text.read(len(buffer)):
+            # The line feed of a pair may come with the next chunk.
+            found = chunk.removeprefix(b"\n") if self._ends_in_return else chunk
+            self._ends_in_return = chunk.endswith(b"\r")
+            if found:
+                found = found.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                buffer[: len(found)] = found
+                return len(found)
+        return 0
 
 
 class Source:
@@ -195,7 +203,7 @@ class Source:
                 break
         if fault := formats.binary(head):
             raise SourceError(f"{name} {fault}")
-        if b"\r" in head and b"\n" not in head:
+        if (b"\r" in head and b"\n" not in head) or _RETURN_BETWEEN_OBJECTS.search(head):
             stream = io.BufferedReader(_LineFeeds(stream), _CHUNK_BYTES)
         self.stream = stream
 

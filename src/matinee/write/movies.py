@@ -130,10 +130,13 @@ def check_version(before: MovieDocument, if_match: str | None) -> None:
     if if_match is None:
         return
     current = etag(before.version, before.position)
-    if if_match.strip() != "*" and current not in [part.strip() for part in if_match.split(",")]:
+    parts = [part.strip() for part in if_match.split(",")]
+    strong = [part for part in parts if not part.startswith("W/")]  # a weak ETag never matches (RFC 9110, 13.1.1)
+    if if_match.strip() != "*" and current not in strong:
+        weak = "" if strong == parts else " A weak ETag (W/...) never matches; send the strong one."
         raise StaleVersion(
             f"Movie {before.id} is at version {before.version} (ETag {current}), not {if_match[:60]}; "
-            "read it again and repeat your change on that.",
+            f"read it again and repeat your change on that.{weak}",
             current_version=before.version,
             current_etag=current,
         )
