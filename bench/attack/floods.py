@@ -193,7 +193,10 @@ async def expensive(target: Target, answered: Statuses, clients: int = 10) -> No
 
 
 async def sign_ins(target: Target, answered: Statuses, session: str) -> list[bytes]:
-    """Try passwords from forty anonymous clients; return what a signed-in admin saw beside them that is no 200."""
+    """Open the sign-in page and other pages of the admin, and try passwords, from forty anonymous clients.
+
+    Returns what a signed-in admin saw beside them that is no 200.
+    """
     ends_s = time.monotonic() + HOLD_S
     csrf = "a" * 32
     cookie = f"Cookie: matinee_csrf={csrf}\r\nContent-Type: application/x-www-form-urlencoded\r\n".encode()
@@ -205,11 +208,15 @@ async def sign_ins(target: Target, answered: Statuses, session: str) -> list[byt
                 return
             form = f"csrfmiddlewaretoken={csrf}&username=admin&password=guess{number}&next=/admin/".encode()
             yield request("POST", "/admin/login/", target, cookie, form)
+            yield request("GET", "/admin/login/", target)
+            yield request("GET", "/admin/catalogue/movie/", target, f"Cookie: matinee_session=made-up-{number}\r\n".encode())
+
+    page = request("GET", "/admin/catalogue/movie/", target, f"Cookie: matinee_session={session}\r\n".encode())
+    wire = Wire(target, "127.0.8.2")
+    await wire.exchange(page)  # the session was made without a sign-in, so the server does not know it yet
 
     async def admin() -> None:
-        wire = Wire(target, "127.0.8.2")
         while time.monotonic() < ends_s:
-            page = request("GET", "/admin/catalogue/movie/", target, f"Cookie: matinee_session={session}\r\n".encode())
             if (answer := await wire.exchange(page)).status != 200:
                 refused.append(b"the signed-in admin got %d" % answer.status)
             await asyncio.sleep(0.1)
