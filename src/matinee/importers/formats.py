@@ -156,6 +156,8 @@ def other_than_ndjson(head: bytes, *, is_whole: bool) -> str | None:
     if any(map(_is_movie_object, complete)):
         return _legacy_text(lines)
     unreadable = f"is not NDJSON: none of its first {len(complete)} lines is a JSON object. {_LINE}"
+    if text.startswith(b"[") and not complete:
+        return None  # one line that is longer than the head: good lines may follow it
     return _named(text, lines) or (unreadable if is_whole or len(complete) > 1 else None)
 
 
