@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -143,6 +144,14 @@ def test_a_body_that_is_no_form_is_a_4xx_or_the_form_again(boss: Client, path: s
     answer = boss.generic("POST", path, body[1], content_type=body[0])
 
     assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("page", ["change", "delete", "history"])
+@pytest.mark.parametrize("field", ["", "%00", "nothing", "id__in", "password"])
+def test_a_row_named_by_a_field_that_is_none_is_no_fault(boss: Client, page: str, field: str) -> None:
+    paths = [f"{each}1/{page}/?_to_field={field}" for each in LISTS]
+
+    assert [fault for path in paths for fault in failed(boss, partial(boss.get, path), path)] == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "PROPFIND"])

@@ -123,6 +123,10 @@ class ListAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     sortable_by = ()
     plain_filters: tuple[str, ...] = ()  # parameters that a list reads itself, without a filter in the page
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row of an address. An empty `_to_field` names no field, and Django would look for one of that name."""
+        return super().get_object(request, object_id, from_field or None)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Return True for what the list declares as a filter; the page leads from any other one to the list's beginning.
 
