@@ -37,21 +37,28 @@ def weakness(password: str, names: Iterable[str] = ()) -> str | None:
         return "It has digits only; add words."
     if len(re.sub(r"(.+?)\1+", r"\1", plain)) < _MIN_CORE_CHARS:
         return "It repeats the same characters; choose one that does not."
-    rest = _without(_without(plain, [*_names(names), *_COMMON]), _runs(plain))
+    # The longest first: without the user's name "admin", "administrator" would no longer be seen.
+    words = sorted([*_names(names), *_COMMON], key=len, reverse=True)
+    rest = _without(_without(plain, words), _runs(plain))
     if sum(map(str.isalpha, rest)) < _MIN_LETTERS and len(rest) < _MIN_REST_CHARS:
         return "It is made of names, common words and sequences, as password1234 is; choose something else."
     return None
 
 
+def visible(password: str) -> str:
+    """Return a password without characters that are not seen, such as zero-width ones and variation selectors."""
+    return "".join(char for char in password if unicodedata.category(char) != "Cf" and not "\ufe00" <= char <= "\ufe0f")
+
+
 def plainly(password: str) -> str:
-    """Return a password without blanks, case and compatibility forms. Two that are equal then are too alike."""
-    return "".join(unicodedata.normalize("NFKC", password).casefold().split())
+    """Return a password as it is seen, without blanks, case and compatibility forms. Two that are equal then are too alike."""
+    return "".join(unicodedata.normalize("NFKC", visible(password)).casefold().split())
 
 
 def _names(names: Iterable[str]) -> list[str]:
-    """Return a user's names and their parts in plain form, long ones first."""
+    """Return a user's names and their parts in plain form."""
     parts = {plainly(part) for name in names for part in (name, *re.split(r"[\W_]+", name))}
-    return sorted((part for part in parts if len(part) >= _MIN_NAME_CHARS), key=len, reverse=True)
+    return [part for part in parts if len(part) >= _MIN_NAME_CHARS]
 
 
 def _runs(plain: str) -> list[str]:

@@ -5,13 +5,21 @@ A new password must be hard to guess (domain/passwords.py) and must differ from 
 
 from __future__ import annotations
 
+import string
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.hashers import check_password
+from django.contrib.auth.password_validation import CommonPasswordValidator
 from django.core.exceptions import ValidationError
 
-from matinee.domain.passwords import MIN_CHARS, plainly, weakness
+from matinee.domain.passwords import MIN_CHARS, plainly, visible, weakness
 from matinee.storage.models import OneTimePassword
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset(CommonPasswordValidator().passwords)  # Django's list of 20,000
 
 
 class HardToGuess:
@@ -21,6 +29,9 @@ class HardToGuess:
         """Raises: ValidationError."""
         names = (user.get_username(), user.first_name, user.last_name, user.email) if user is not None else ()
         if fault := weakness(password, names):
+            raise ValidationError(f"This password is easy to guess. {fault}", code="password_easy")
+        if plainly(password).strip(string.digits + string.punctuation) in _common():
+            fault = "It is one of the commonest passwords with digits or signs around it; choose something else."
             raise ValidationError(f"This password is easy to guess. {fault}", code="password_easy")
 
     def get_help_text(self) -> str:
@@ -59,5 +70,5 @@ def are_alike(new: str, old: str) -> bool:
 
 
 def _variants(password: str) -> list[str]:
-    """Return the password as typed, without blanks, and with the case of all letters inverted."""
-    return list(dict.fromkeys((password, "".join(password.split()), password.swapcase())))
+    """Return the password as typed, without blanks, with the case of all letters inverted, and without invisible characters."""
+    return list(dict.fromkeys((password, "".join(password.split()), password.swapcase(), visible(password))))
