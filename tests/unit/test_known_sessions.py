@@ -45,3 +45,11 @@ def test_the_session_that_a_sign_in_begins_is_known_before_its_first_request() -
     sessions.note(request("matinee_session=old"), [(b"Set-Cookie", b"matinee_session=new; HttpOnly; Path=/; SameSite=Lax")])
 
     assert [sessions.knows(request(f"matinee_session={key}")) for key in ("old", "new")] == [False, True]
+
+
+def test_a_sign_out_has_the_session_forgotten_and_makes_no_other_one_known() -> None:
+    sessions = KnownSessions()
+    sessions.note(request("matinee_session=abc"), [])
+    sessions.note(request("matinee_session=abc"), [(b"Set-Cookie", b'matinee_session=""; expires=Thu, 01 Jan 1970; Path=/')])
+
+    assert [sessions.knows(request(f"matinee_session={key}")) for key in ("abc", '""', "")] == [False, False, False]

@@ -93,3 +93,22 @@ def test_a_line_without_a_count_of_reviews_says_nothing_of_popularity() -> None:
 
     assert isinstance(found, Record)
     assert found.stated == {"title", "critics"}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_twice"),
+    [
+        (b'{"title":"One","title":"Two"}', True),
+        (b'{"title" : "One", "title":"Two"}', True),
+        (b'{"title":"One","ti\\u0074le":"Two"}', True),
+        (b'{"title":"a \\"title\\":","tagline":"\\u0022:","title":"Two"}', True),
+        (b'{"title":"One","ids":{"imdb":"tt0000001","imdb":"tt0000001"}}', True),
+        (b'{"title":"a \\"title\\": b"}', False),
+        (b'{"title" : "a \\u0022: b"}', False),
+    ],
+)
+def test_a_name_that_an_object_states_twice_is_seen_however_it_is_written(line: bytes, is_twice: bool) -> None:
+    found = read(line)
+
+    assert isinstance(found, Rejected) == is_twice
+    assert not isinstance(found, Rejected) or "is stated twice in one object" in found.reason

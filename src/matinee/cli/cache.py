@@ -41,7 +41,7 @@ def simulate(
     if picture:
         require_output(configuration.load(), picture, *({trace} - traces.MAKERS.keys()))
         require_new(picture, force=force)
-    # The output is opened first: that it cannot be written is told before the work, not after it.
+    # The output is opened first, so that a path that cannot be written is reported before the work.
     with open_output(picture) if picture else nullcontext() as output:
         found = traces.MAKERS[trace](requests, ids, seed) if trace in traces.MAKERS else _read(trace)
         report = _simulate(trace, found, percents, policies, warm_up)

@@ -33,23 +33,23 @@ class OutputFailed(OperatorError):
 
 
 class _Output(io.BufferedWriter):
-    """Standard output, whose failures are told apart from those of any other file.
+    """Standard output, whose failures become OutputFailed, unlike those of any other file.
 
     The descriptor below it stays a plain io.FileIO: if Ctrl-C could raise between its write and the count of the written bytes,
     the same bytes would be written again at exit.
     """
 
     def write(self, data: ReadableBuffer, /) -> int:
-        with _told_apart():
+        with _as_output_failed():
             return super().write(data)
 
     def flush(self) -> None:
-        with _told_apart():
+        with _as_output_failed():
             super().flush()
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def _as_output_failed() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -47,6 +47,7 @@ class Exchange:
         "_extra",
         "_front",
         "_has_place",
+        "_is_admin",
         "_is_body_over",
         "_is_chunked",
         "_is_discarding",
@@ -62,9 +63,8 @@ class Exchange:
         "_sent_bytes",
         "_stated_bytes",
         "_status",
+        "_visitor",
         "client",
-        "is_admin",
-        "visitor",
     )
 
     def __init__(self, front: Front, scope: Any, receive: Any, send: Any, began_s: float) -> None:
@@ -72,10 +72,10 @@ class Exchange:
         self._began_s = began_s
         self._method = scope["method"]
         # Sign-ins have slots of their own (sign_in_slots.py): a flood of them must not fill the admin's share of the places.
-        self.is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
+        self._is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
         self.client = client_site(front.client(scope))
-        self.visitor = self.client if self.is_admin and not front.sessions.knows(scope) else None
+        self._visitor = self.client if self._is_admin and not front.sessions.knows(scope) else None
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._is_discarding = self._is_evicted = self._is_preflight = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
@@ -141,14 +141,18 @@ class Exchange:
         self._extra.append((b"x-request-id", request_id))
         self._scope["matinee.headers"] = self._extra  # limits.py adds what is left of a limit
 
+    def finds_no_place(self) -> bool:
+        """Return whether too many requests of its kind are under way."""
+        return self._front.places.are_taken(is_admin=self._is_admin, visitor=self._visitor)
+
     def enter(self) -> None:
         """Take a place among the requests under way."""
         self._has_place = True
-        self._front.places.take(is_admin=self.is_admin, visitor=self.visitor)
+        self._front.places.take(is_admin=self._is_admin, visitor=self._visitor)
 
     def _leave(self) -> None:
         self._has_place = False
-        self._front.places.free(is_admin=self.is_admin, visitor=self.visitor)
+        self._front.places.free(is_admin=self._is_admin, visitor=self._visitor)
 
     async def shed(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  ASGI's signature
         """Turn the request away. Raises: Overloaded."""
@@ -173,7 +177,7 @@ class Exchange:
             return await self._next_of_body()
         self._leave()
         message = await self._next_of_body()
-        if self._is_body_over and self._front.places.are_taken(is_admin=self.is_admin, visitor=self.visitor):
+        if self._is_body_over and self.finds_no_place():
             raise self._refusal()
         self.enter()
         return message

@@ -120,9 +120,7 @@ class Front:
         # A request that waits for a load that is under way needs no place: a thousand on one key would keep all others out.
         is_joined = not is_health and self._reads.joins(scope)
         if not is_health and not is_joined:
-            if self.places.are_taken(is_admin=exchange.is_admin, visitor=exchange.visitor) and not self._reads.is_known_absent(
-                scope
-            ):
+            if exchange.finds_no_place() and not self._reads.is_known_absent(scope):
                 return exchange.shed
             exchange.enter()
         application = exchange.own_application() or self._application(scope)

@@ -15,7 +15,9 @@ from typing import Any
 
 SIGNED_IN = "matinee.signed_in"  # set in a request's scope by the middleware that has found a user
 _MOST, _KEPT_S = 1_000, 12 * 3600  # as long as a session may be unused
-_COOKIE = re.compile(rb"(?:^|[;\s])matinee_session=([^;\s]{1,64})")
+# Django's keys are letters and digits. At a sign-out it sends an empty value in quotes, which must not become a known session.
+_COOKIE = re.compile(rb"(?:^|[;\s])matinee_session=([A-Za-z0-9]{1,64})(?=[;\s]|$)")
+_SIGNED_OUT = b'matinee_session="";'
 
 
 class KnownSessions:
@@ -26,16 +28,22 @@ class KnownSessions:
         self._until_s: dict[bytes, float] = {}
 
     def note(self, scope: Any, answered: Iterable[tuple[bytes, bytes]]) -> None:
-        """Remember the session of a request whose user is signed in, or the new one that its answer's headers give."""
-        digest = _digest_of(b"set-cookie", answered) or _digest_of(b"cookie", scope["headers"])
-        if digest is not None:
-            self._until_s.pop(digest, None)
+        """Remember the session of a request whose user is signed in, or the new one that its answer's headers give.
+
+        An answer that takes the session away, as at a sign-out, has it forgotten.
+        """
+        headers = list(answered)
+        digest = _digest_of(b"set-cookie", headers) or _digest_of(b"cookie", scope["headers"])
+        if digest is None:
+            return
+        self._until_s.pop(digest, None)
+        if not any(name.lower() == b"set-cookie" and value.startswith(_SIGNED_OUT) for name, value in headers):
             if len(self._until_s) >= _MOST:
                 del self._until_s[next(iter(self._until_s))]
             self._until_s[digest] = self._clock() + _KEPT_S
 
     def knows(self, scope: Any) -> bool:
-        """Return whether somebody was signed in with the session of a request."""
+        """Return whether a user was signed in with the session of a request."""
         digest = _digest_of(b"cookie", scope["headers"]) if self._until_s else None
         return digest is not None and self._until_s.get(digest, 0.0) > self._clock()
 

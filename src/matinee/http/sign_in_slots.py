@@ -20,8 +20,8 @@ from matinee.config import Config
 from matinee.http.client import client_address, client_site
 from matinee.http.known_sessions import SIGNED_IN, KnownSessions
 
-# For sign-ins, and as many for signed-in users. All who wait have their turn within seven seconds: strangers of forty addresses
-# keep nobody out, and each of these addresses is soon refused before anything is hashed (write/sign_ins.py).
+# For sign-ins, and as many for signed-in users. The last of those that wait begins within seven seconds, so attempts from forty
+# addresses do not block other users; each of these addresses is soon refused before anything is hashed (write/sign_ins.py).
 _RUNNING, _WAITING = 2, 40
 _OF_ONE_CLIENT = 2  # of these at once, so that one stranger leaves the other slots free
 _MAX_FORM_BYTES = 65_536  # a form with two passwords has less than a kilobyte
@@ -38,7 +38,7 @@ _HEADERS = (
 )
 _PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>{title} | Matinee</title>"
-    "<h1>{title}</h1><p>{text}</p><p>Go back, and try again in {retry_s} s.</p>"
+    "<h1>{title}</h1><p>{text}</p><p>{remedy}</p>"
 )
 
 
@@ -93,7 +93,7 @@ class SignInSlots:
         scope = {**scope, "client": (address, 0) if address else None}
         if charset := _foreign_charset(scope):
             text = f"This form is encoded as {charset[:40]!r}; the admin reads UTF-8 only."
-            await _refuse(send, 415, text, title="This form cannot be read")
+            await _refuse(send, 415, text)
             return
         if not hashes_a_password(scope):
             await self._answer(scope, receive, send)
@@ -164,8 +164,12 @@ def _replay(body: bytes, receive: Any) -> Any:
     return again
 
 
-async def _refuse(send: Any, status: int, text: str, title: str = "Not right now") -> None:
-    page = _PAGE.format(title=title, text=escape(text), retry_s=1).encode()
-    headers = [*_HEADERS, (b"retry-after", b"1"), (b"content-length", str(len(page)).encode())]
+async def _refuse(send: Any, status: int, text: str) -> None:
+    is_later = status in (429, 503)
+    title = "Not right now" if is_later else "This form cannot be read"
+    remedy = "Go back, and try again in 1 s." if is_later else "Go back, and change what you sent."
+    page = _PAGE.format(title=title, text=escape(text), remedy=remedy).encode()
+    headers = [*_HEADERS, (b"content-length", str(len(page)).encode())]
+    headers += [(b"retry-after", b"1")] if is_later else []
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": page})

@@ -224,12 +224,9 @@ class File:
 def _numbers_of(path: Path) -> Iterator[int]:
     """Yield the numbers of the older files. Others have longer names, such as the matinee.log.20260101 of logrotate."""
     start = f"{path.name}."
-    for name in [
-        found.name for found in path.parent.iterdir()
-    ]:  # a name is compared as it is: in a pattern, [ would have a meaning of its own
-        number = name.removeprefix(start)
-        if name.startswith(start) and _NUMBER.fullmatch(number) and int(number) <= _MOST_KEPT:
-            yield int(number)
+    # Names are compared as they are: in a pattern, [ would have a meaning of its own.
+    numbers = (found.name.removeprefix(start) for found in path.parent.iterdir() if found.name.startswith(start))
+    yield from (int(number) for number in numbers if _NUMBER.fullmatch(number) and int(number) <= _MOST_KEPT)
 
 
 @contextlib.contextmanager

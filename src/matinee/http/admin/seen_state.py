@@ -1,7 +1,7 @@
 """Forms of users and groups that know which state they were made from: these have no version, so a digest takes its place.
 
-Called by users.py. Without it, a form that was opened before a superuser demoted somebody would give the rank back when it is
-saved for another reason. seen_form.py does the same for what has versions.
+Called by users.py. Without it, a form that was opened before a superuser demoted a user would restore the old rank when it is
+saved for another reason. seen_form.py does the same for rows with versions.
 """
 
 from __future__ import annotations
