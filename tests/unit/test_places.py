@@ -50,7 +50,7 @@ def test_visitors_leave_half_of_the_admins_places_to_its_users() -> None:
 
 def test_one_visitor_leaves_places_to_the_others() -> None:
     places = Places(80)
-    for _ in range(4):
+    for _ in range(8):
         places.take(is_admin=True, visitor="192.0.2.1")
 
     assert [places.are_taken(is_admin=True, visitor=client) for client in ("192.0.2.1", "192.0.2.2")] == [True, False]

@@ -48,11 +48,14 @@ class Bodies:
 
     def remove(self, request: Arriving) -> None:
         """Forget a body: it is complete, or its request has ended."""
-        bodies = self._of_client.get(request.client, {})
+        if not self._of_client:
+            return  # every request ends here, and hardly any has a body of several pieces
+        client = request.client
+        bodies = self._of_client.get(client, {})
         count = bodies.pop(request, 0)
         self.total_bytes -= count
         if not bodies:
-            self._of_client.pop(request.client, None)
-            self._totals.pop(request.client, None)
+            self._of_client.pop(client, None)
+            self._totals.pop(client, None)
         else:
-            self._totals[request.client] -= count
+            self._totals[client] -= count

@@ -64,7 +64,6 @@ class Exchange:
         "_stated_bytes",
         "_status",
         "_visitor",
-        "client",
     )
 
     def __init__(self, front: Front, scope: Any, receive: Any, send: Any, began_s: float) -> None:
@@ -74,7 +73,6 @@ class Exchange:
         # Sign-ins have slots of their own (sign_in_slots.py): a flood of them must not fill the admin's share of the places.
         self._is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
-        self.client = client_site(front.client(scope))
         self._visitor = self.client if self._is_admin and not front.sessions.knows(scope) else None
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._is_discarding = self._is_evicted = self._is_preflight = False
@@ -94,6 +92,11 @@ class Exchange:
             await app(scope, self._take_in, self._pass_on)
         except Exception as error:  # noqa: BLE001  it is answered, and logged if it is a fault of ours
             await self._fail(error)
+
+    @property
+    def client(self) -> str:
+        """Return what bodies and visitors are counted by: the client's address, of IPv6 its /48 network."""
+        return client_site(self._front.client(self._scope))
 
     def own_application(self) -> AsgiApp | None:
         """Return what answers the request without a handler: a preflight, and a body whose length is above the limit."""

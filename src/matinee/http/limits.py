@@ -84,7 +84,7 @@ class Limits:
         address = client_address(scope, self._config.trusted_proxies)
         asking = scope["matinee.asking"] = Asking(client_site(address))
         counted = [] if scope["path"] in _UNLIMITED else await self._counted(scope, address)
-        if (error := self._take(scope, counted)) is not None:
+        if counted and (error := self._take(scope, counted)) is not None:
             await discard(_DISCARD_BYTES)
             raise error
         try:

@@ -10,7 +10,9 @@ from collections import Counter
 
 _ADMIN_SHARE = 4  # a part of the places: a sign-in costs a third of a second of a thread, and strangers may try
 _VISITOR_SHARE = 2  # a part of the admin's, for requests without a session that is known
-_MOST_OF_A_VISITOR = 4  # of one client, so that one stranger leaves others the sign-in page
+# Of one client, so that one stranger leaves others the sign-in page. A browser sends six at once, also with a session that this
+# process does not know yet: it has just started, or the sign-in was at another server.
+_MOST_OF_A_VISITOR = 8
 
 
 class Places:

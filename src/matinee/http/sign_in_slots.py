@@ -165,7 +165,7 @@ def _replay(body: bytes, receive: Any) -> Any:
 
 
 async def _refuse(send: Any, status: int, text: str) -> None:
-    is_later = status in (429, 503)
+    is_later = status != 415
     title = "Not right now" if is_later else "This form cannot be read"
     remedy = "Go back, and try again in 1 s." if is_later else "Go back, and change what you sent."
     page = _PAGE.format(title=title, text=escape(text), remedy=remedy).encode()
