@@ -116,7 +116,7 @@ def _choose_shape(cluster: Cluster, config: Config, wanted: Wanted) -> None:
     shape.micro_cache = shape.micro_cache if wanted.micro_cache is None else wanted.micro_cache
     shape.settings.setdefault("MATINEE_HOME", str(config.home))
     if not shape.settings.get("MATINEE_LOG_FILE"):
-        # The node's own log, which the server rotates; what it says before its log is set up is appended there too.
+        # The node's own log, which the server rotates; its output from before the log is set up is appended there too.
         shape.settings["MATINEE_LOG_FILE"] = str(cluster.home / "{name}.log")
 
 

@@ -117,7 +117,7 @@ class Front:
     def choose(self, exchange: Exchange, scope: Any) -> AsgiApp:
         """Return what answers a request that was no hit, and give it a place among those under way unless it needs none."""
         is_health = scope["path"] in ALWAYS_ANSWERED
-        # A request that waits for a load that is under way needs no place: a thousand on one key would keep all others out.
+        # A request that waits for a load under way needs no place: a thousand requests for one key would take all places.
         is_joined = not is_health and self._reads.joins(scope)
         if not is_health and not is_joined:
             if exchange.finds_no_place() and not self._reads.is_known_absent(scope):

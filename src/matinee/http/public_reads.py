@@ -267,7 +267,7 @@ class PublicReads:
         return (await self._flights.do(key, lambda: self._read(scope, route[0], Demand(), key))).is_kept
 
     def _refresh(self, scope: Any) -> None:
-        """Read a page anew that is served meanwhile, once for all requests, at the expense of the client of this one."""
+        """Reload a page in the background while the old one is served: once for all requests, charged to this one's client."""
         if route_of(scope["path"]) is None or self._flights.is_under_way(_key(scope)):
             return
         path, query = scope["path"], scope["query_string"]
