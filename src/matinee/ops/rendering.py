@@ -44,10 +44,13 @@ _CHECKS = "check inter 1s fastinter 250ms downinter 1s fall 2 rise 2 slowstart 5
 
 
 class Rendered(NamedTuple):
-    """One file: where it goes below the folder, and what it holds."""
+    """One file: where it goes below the folder, what it holds, and to whom it belongs on its host."""
 
     path: Path
     text: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o600
 
 
 @dataclass(frozen=True)
