@@ -106,6 +106,7 @@ _SQLITE = {
 DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLITE
 WRITE_TIMEOUT_S = _config.write_timeout_ms / 1000
 BEHIND_PGBOUNCER = _config.pgbouncer
+PASSWORD_HASHERS = ["matinee.write.password_hashing.LowPriorityHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "matinee.http.admin.password_rules.HardToGuess"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},

@@ -116,8 +116,7 @@ def _methods(application: Litestar) -> dict[str, str]:
 
 
 def _django(config: Config) -> SignInSlots:
-    from django.core.handlers.asgi import ASGIHandler
-
+    from matinee.http.django_pages import DjangoPages
     from matinee.http.static import StaticFiles
 
-    return SignInSlots(StaticFiles(ASGIHandler()), config)
+    return SignInSlots(StaticFiles(DjangoPages()), config)

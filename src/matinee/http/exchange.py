@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, Overloaded, RequestTimeout
 from matinee.http.addresses import require_possible
 from matinee.http.client import client_site
+from matinee.http.known_sessions import IS_VISITOR
 from matinee.http.outgoing import PREFLIGHT
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.reads import route_of
@@ -74,6 +75,8 @@ class Exchange:
         self._is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
         self._visitor = self.client if self._is_admin and not front.sessions.knows(scope) else None
+        if self._visitor is not None:
+            scope[IS_VISITOR] = True
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._is_discarding = self._is_evicted = self._is_preflight = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
