@@ -218,7 +218,10 @@ def test_a_ca_with_a_lost_or_wrong_key_is_refused_and_can_be_replaced(tmp_path: 
 
     assert wrong == f"{tmp_path / 'ca.key'} is not the key of {tmp_path / 'ca.crt'}; bring back the copy that belongs to it."
     assert missing.endswith("bring back a copy, or make a new CA with `matinee cluster certificates --new-ca`.")
-    assert outcomes(tmp_path, SERVER) == {"ca": "kept", "server-1": "renewed: another CA signed it"}
+    assert outcomes(tmp_path, SERVER) == {
+        "ca": "kept; the old CA is still trusted",
+        "server-1": "renewed: another CA signed it",
+    }
 
 
 def test_a_key_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
@@ -303,8 +306,9 @@ def test_a_new_ca_that_broke_off_is_finished_or_forgotten(tmp_path: Path) -> Non
     (tmp_path / ".ca-next.key").write_bytes((tmp_path / "server-1.key").read_bytes())
     forgotten = outcomes(tmp_path, SERVER)
 
-    assert finished == {"ca": "kept", "server-1": "renewed: another CA signed it"}
-    assert (forgotten, (tmp_path / ".ca-next.key").exists()) == ({"ca": "kept", "server-1": "kept"}, False)
+    still = "kept; the old CA is still trusted"
+    assert finished == {"ca": still, "server-1": "renewed: another CA signed it"}
+    assert (forgotten, (tmp_path / ".ca-next.key").exists()) == ({"ca": still, "server-1": "kept"}, False)
     assert certificate_authority.load(tmp_path) is not None
 
 

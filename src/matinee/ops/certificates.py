@@ -25,7 +25,7 @@ from matinee.ops.certificate_authority import CERTIFICATE, Authority
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _LEAST_LIFE_LEFT = 1 / 3  # of a certificate's life: with a year, four months remain for the renewal
-MADE, KEPT = "made", "kept"
+MADE, KEPT, KEPT_WITH_OLD = "made", "kept", "kept; the old CA is still trusted"
 
 
 class Wanted(NamedTuple):
@@ -71,7 +71,8 @@ def issue(
                 "replace it with `matinee cluster certificates --new-ca`."
             )
         leafs = [_issue_one(folder, cluster_name, authority, one, now, renew=renew) for one in wanted]
-    return [_of_ca(authority, MADE if made else KEPT, made), *leafs]
+    kept = KEPT if len(authority.trusted) == 1 else KEPT_WITH_OLD
+    return [_of_ca(authority, MADE if made else kept, made), *leafs]
 
 
 def start_new_ca(folder: Path, cluster_name: str, wanted: Sequence[Wanted], *, now: datetime | None = None) -> list[Outcome]:
