@@ -18,6 +18,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
+from matinee.ops import installing, units
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
@@ -73,7 +74,9 @@ def write(files: Iterator[Rendered], folder: Path) -> list[Path]:
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as open_draft:
+        # Closed to others wherever it is rendered; only a host has the users and groups that may read it.
+        mode = 0o600 | file.mode & 0o100
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as open_draft:
             open_draft.write(file.text)
         draft.replace(path)
         written.append(path)
@@ -89,20 +92,30 @@ def local(cluster: Cluster) -> Iterator[Rendered]:
 
 
 def systemd(cluster: Cluster) -> Iterator[Rendered]:
-    """Render what each host gets: a folder for each, with its files where they go, and what to do in its README.md."""
+    """Render what each host gets: a folder for each, with its files where they go, what installs them, and a README.md."""
     for host in cluster.topology.hosts:
-        root = Path(host)
         nodes = [node for node in cluster.topology.places if node.host == host]
-        for node in nodes:
-            suffix = suffix_of(cluster.topology, node)
-            text = config_of(cluster, node)
-            if text is not None:
-                yield Rendered(root / str(cluster.layout.config(node, suffix)).lstrip("/"), text)
-            unit = _unit_of(cluster, node)
-            if unit is not None:
-                yield Rendered(root / "etc/systemd/system" / f"matinee-{node.name}.service", unit)
-        yield from _shared_files(cluster, root, nodes)
-        yield Rendered(root / "README.md", _template("host.md").render(host=host, nodes=nodes, **_context(cluster)))
+        files = list(_host_files(cluster, host, nodes))
+        yield from files
+        facts = {"host": host, "nodes": nodes, **installing.facts(cluster.topology, nodes, cluster.patroni, cluster.postgres_bin), **_context(cluster)}
+        placed = [file._replace(path=Path("/") / file.path.relative_to(host)) for file in files]
+        yield Rendered(Path(host) / "install", _template("install").render(files=placed, **facts), mode=0o755)
+        yield Rendered(Path(host) / "README.md", _template("host.md").render(**facts))
+
+
+def _host_files(cluster: Cluster, host: str, nodes: list[Place]) -> Iterator[Rendered]:
+    """Yield the files that a host gets, each readable by the user that runs its node and by no other."""
+    root = Path(host)
+    for node in nodes:
+        suffix, group = suffix_of(cluster.topology, node), units.user_of(cluster.topology, node.role)
+        text = config_of(cluster, node)
+        if text is not None:
+            path = root / str(cluster.layout.config(node, suffix)).lstrip("/")
+            yield Rendered(path, text, group=group, mode=0o640)
+        unit = _unit_of(cluster, node)
+        if unit is not None:
+            yield Rendered(root / "etc/systemd/system" / f"matinee-{node.name}.service", unit, mode=0o644)
+    yield from _shared_files(cluster, root, nodes)
 
 
 _TARGETS: dict[str, Callable[[Cluster], Iterator[Rendered]]] = {"local": local, "systemd": systemd}
@@ -118,8 +131,18 @@ def render(topology: Topology, target: str, folder: Path, names: HostNames | Non
     names = names or HostNames()
     for place in topology.of("balancer"):
         names.outside_addresses(place)
+    _make_private([folder, *(folder / host for host in topology.hosts if target == "systemd")])
     cluster = Cluster(topology, layout, kept_secrets(folder / "secrets.json"), {}, names=names)
     return write(_TARGETS[target](cluster), folder)
+
+
+def _make_private(folders: list[Path]) -> None:
+    """Make folders for their owner alone. One that was there keeps its mode, unless an earlier render made it."""
+    is_ours = not folders[0].exists() or (folders[0] / "secrets.json").exists()
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_ours or folder is not folders[0]:
+            folder.chmod(0o700)
 
 
 def kept_secrets(path: Path) -> dict[str, str]:
@@ -226,10 +249,42 @@ def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[
             "reader_urls": reader_urls(cluster),
             "redis_url": redis_url(cluster.topology),
         }
-        yield Rendered(root / "etc/matinee/secrets.env", _template("secrets.env").render(**_context(cluster), **urls))
-    if "database" in roles and cluster.topology.high_availability:
-        lines = [f"PATRONI_{role}_PASSWORD={cluster.secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
-        yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]))
+        text = _template("secrets.env").render(**_context(cluster), **urls)
+        yield Rendered(root / "etc/matinee/secrets.env", text, group="matinee", mode=0o640)
+    if "database" in roles:
+        yield from _database_files(cluster, root, nodes)
+
+
+def _database_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
+    """Yield the passwords that a host with a database needs; the owner's lie on the first one's host alone."""
+    secrets, is_available = cluster.secrets, cluster.topology.high_availability
+    files: dict[str, list[str]] = {}
+    if is_available:
+        lines = [f"PATRONI_{role}_PASSWORD={secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
+        yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]), group="postgres", mode=0o640)
+    if cluster.topology.of("database")[0] in nodes:
+        files["owner.env"] = owner_variables(cluster)
+        files["roles.sql"] = [f"ALTER ROLE {name} PASSWORD '{secrets[name]}';" for name in ("matinee_writer", "matinee_reader")]
+        if not is_available:
+            replicator = f"CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{secrets['replicator']}';"
+            files["first.sql"] = [f"ALTER ROLE postgres PASSWORD '{secrets['postgres']}';", replicator]
+    elif not is_available:
+        files["replicator.env"] = [f"PGPASSWORD={secrets['replicator']}"]
+    for name, lines in files.items():
+        yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]))
+
+
+def owner_variables(cluster: Cluster) -> list[str]:
+    """Return the variables with which the owner of the database reaches it: those of psql, and Matinee's."""
+    place = cluster.topology.first("front") or cluster.topology.of("database")[0]
+    password = cluster.secrets["postgres"]
+    return [
+        f"PGHOST={place.address}",
+        f"PGPORT={place.port}",
+        "PGUSER=postgres",
+        f"PGPASSWORD={password}",
+        f"DATABASE_URL='postgresql://postgres:{password}@{place.at}/matinee'",
+    ]
 
 
 # The variables that Patroni takes its passwords from.
@@ -238,40 +293,9 @@ PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWI
 
 def _unit_of(cluster: Cluster, node: Place) -> str | None:
     """Return a node's unit; None when Debian's own runs it."""
-    if node.role == "server":
-        return _template("matinee-server.service").render(node=node, **_context(cluster))
-    if node.role == "database":
-        return (
-            _template("matinee-patroni.service").render(node=node, **_context(cluster))
-            if cluster.topology.high_availability
-            else None
-        )
     config = cluster.layout.config(node, suffix_of(cluster.topology, node))
-    reload = "/bin/kill -USR2 $MAINPID"
-    socket, state = cluster.layout.socket(node), cluster.layout.state(node)
-    # Without the states a reload would send requests to drained servers again: if they cannot be saved, nothing is reloaded.
-    save = f"/bin/sh -ec 'echo show servers state | socat -t 5 - UNIX-CONNECT:{socket} > {state}.new; mv {state}.new {state}'"
-    haproxy = f"/usr/sbin/haproxy -Ws -f {config}"
-    title, command, user, reload = {
-        "balancer": ("The balancer", haproxy, "", f"{save}\nExecReload={reload}")
-        if cluster.topology.balancer == "haproxy"
-        else ("The balancer", f"/usr/sbin/nginx -c {config} -g 'daemon off;'", "", "/bin/kill -HUP $MAINPID"),
-        "front": ("The front of the databases", haproxy, "", reload),
-        "etcd": (f"etcd {node.name}", f"/usr/bin/etcd --config-file {config}", "etcd", ""),
-        "redis": (f"Redis {node.name}", f"/usr/bin/redis-server {config}", "redis", ""),
-        "sentinel": (
-            f"Redis Sentinel {node.name}",
-            f"/usr/bin/redis-server {cluster.layout.data(node)}/sentinel.conf --sentinel",
-            "redis",
-            "",
-        ),
-    }[node.role]
-    # HAProxy warns of a missing file; the number is the format of an empty one.
-    is_haproxy = node.role == "balancer" and cluster.topology.balancer == "haproxy"
-    prepare = f"/bin/sh -ec 'echo 1 > {state}'" if is_haproxy else ""
-    return _template("matinee-engine.service").render(
-        node=node, prepare=prepare, title=title, command=command, user=user, reload=reload, **_context(cluster)
-    )
+    unit = units.unit_of(cluster.topology, node, config, cluster.patroni)
+    return unit and _template("unit.service").render(node=node, unit=unit, topology=cluster.topology)
 
 
 def _context(cluster: Cluster) -> dict[str, Any]:
