@@ -128,7 +128,7 @@ def balancer(engine: str, server_ports: list[int], sizes: Sizes) -> Iterator[Map
     place = Place("balancer", "balancer", "local", "127.0.0.1", {name: free_port() for name in ports_of("balancer")})
     places = [Place(f"server-{port}", "server", "local", "127.0.0.1", {"port": port}) for port in server_ports]
     topology = Topology(balancer=engine, micro_cache=True, sizes=sizes, hosts={"local": "127.0.0.1"}, places=(place, *places))
-    node = rendered(topology, place, Local(folder, folder, folder))
+    node = rendered(topology, place, Local(folder, folder, folder, folder))
     try:
         node.start()
         yield place.ports

@@ -127,5 +127,5 @@ def _found(cluster: Cluster, *, as_owner: bool) -> dict[str, str]:
     redis = cluster.engine("redis")
     is_stated = any(name in given(os.environ) for name in _CACHES)
     if redis is not None and redis.state() == "running" and not is_stated:
-        found["REDIS_URL"] = f"redis://{redis.address}/0"
+        found["REDIS_URL"] = cluster.redis_url() or ""
     return {name: value for name, value in found.items() if value}

@@ -99,6 +99,7 @@ def _cluster(home: Path, state: dict[str, Any]) -> Cluster:
     found = Cluster(home, Path(state["data"]), state["passwords"], keep=save)
     found.wanted = state.get("wanted", {"followers": 0, "servers": 0})
     found.sample_is_loading = state.get("sample_is_loading", False)
+    found.shape, found.drained = Shape(**state.get("shape", {})), set(state.get("drained", []))
     for item in state["databases"]:
         process = _started(item["process"]) if is_same_boot else None
         found.databases.append(DatabaseNode(_postgres(found, item, process), item["role"], item.get("is_made", True)))
@@ -109,15 +110,18 @@ def _cluster(home: Path, state: dict[str, Any]) -> Cluster:
     for item in state.get("engines", []):
         process = _started(item["process"]) if is_same_boot else None
         place = Place(item["name"], item["role"], "local", cluster.HOST, item["ports"])
-        found.engines.append(EngineNode(place, item["command"], home / f"{item['name']}.log", process))
-    found.shape, found.drained = Shape(**state.get("shape", {})), set(state.get("drained", []))
+        engine = EngineNode(place, item["command"], home / f"{item['name']}.log", process)
+        found.secure_engine(engine)
+        found.engines.append(engine)
     return found
 
 
 def _postgres(found: Cluster, item: dict[str, Any], process: Started | None) -> PostgresNode:
     name, port, password = item["name"], item["port"], found.passwords["postgres"]
     if "rest_port" in item:
-        return PatroniNode(name, found.data / name, port, password, process=process, rest_port=item["rest_port"])
+        member = PatroniNode(name, found.data / name, port, password, process=process, rest_port=item["rest_port"])
+        found.secure(member)
+        return member
     return PostgresNode(name, found.data / name, port, password, process=process)
 
 

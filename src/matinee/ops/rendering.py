@@ -18,16 +18,21 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
-from matinee.ops import installing, units
+from matinee.ops import installing, server_urls, units
 from matinee.ops.host_names import HostNames
-from matinee.ops.layout import Layout, Local, System
+from matinee.ops.layout import Layout, Local, System, Tls
+from matinee.ops.patroni import REST_USER
 from matinee.ops.postgres import SETTINGS
 from matinee.ops.topology import Place, Sizes, Topology
 
 MAX_BODY_BYTES = 1_048_576
 # A server is unready for this long before it accepts no more: the balancer looks every second, and two looks decide.
 DRAIN_S = 4
-SECRETS = ("postgres", "replicator", "rewinder", "matinee_writer", "matinee_reader", "secret_key")
+SECRETS = (
+    *("postgres", "replicator", "rewinder", "matinee_writer", "matinee_reader", "secret_key"),
+    *("patroni", "redis", "redis_peer", "statistics"),
+)
+_USERS_SUFFIX = ".htpasswd"
 _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
 # What the balancer answers by itself: status, title, what to do, and Retry-After.
@@ -56,7 +61,10 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is rendered: the topology, where things lie, the passwords, and what each server is told beside it."""
+    """What is rendered: the topology, where things lie, the passwords, and what each server is told beside it.
+
+    `certificates` is the folder of those that hosts get; None where the nodes read that folder itself.
+    """
 
     topology: Topology
     layout: Layout
@@ -65,6 +73,13 @@ class Cluster:
     postgres_bin: str = "/usr/lib/postgresql/15/bin"
     patroni: str = "/opt/matinee/patroni/bin/patroni"
     names: HostNames = field(default_factory=HostNames)
+    certificates: Path | None = None
+
+    @property
+    def authorities(self) -> Path | None:
+        """Return the file of the CAs that a server verifies the others with; None without TLS."""
+        servers = self.topology.of("server") or self.topology.places
+        return self.layout.tls(servers[0]).authorities if self.topology.tls else None
 
 
 def write(files: Iterator[Rendered], folder: Path) -> list[Path]:
@@ -89,6 +104,8 @@ def local(cluster: Cluster) -> Iterator[Rendered]:
         text = config_of(cluster, node)
         if text is not None:
             yield Rendered(Path(f"{node.name}{suffix_of(cluster.topology, node)}"), text)
+        if (users := _statistics_users(cluster, node)) is not None:
+            yield Rendered(Path(f"{node.name}{_USERS_SUFFIX}"), users)
 
 
 def systemd(cluster: Cluster) -> Iterator[Rendered]:
@@ -97,7 +114,12 @@ def systemd(cluster: Cluster) -> Iterator[Rendered]:
         nodes = [node for node in cluster.topology.places if node.host == host]
         files = list(_host_files(cluster, host, nodes))
         yield from files
-        facts = {"host": host, "nodes": nodes, **installing.facts(cluster.topology, nodes, cluster.patroni, cluster.postgres_bin), **_context(cluster)}
+        facts = {
+            "host": host,
+            "nodes": nodes,
+            **installing.facts(cluster.topology, nodes, cluster.patroni, cluster.postgres_bin),
+            **_context(cluster),
+        }
         placed = [file._replace(path=Path("/") / file.path.relative_to(host)) for file in files]
         yield Rendered(Path(host) / "install", _template("install").render(files=placed, **facts), mode=0o755)
         yield Rendered(Path(host) / "README.md", _template("host.md").render(**facts))
@@ -112,12 +134,29 @@ def _host_files(cluster: Cluster, host: str, nodes: list[Place]) -> Iterator[Ren
         if text is not None:
             path = root / str(cluster.layout.config(node, suffix)).lstrip("/")
             yield Rendered(path, text, group=group, mode=0o640)
+        if (users := _statistics_users(cluster, node)) is not None:
+            path = root / str(cluster.layout.config(node, _USERS_SUFFIX)).lstrip("/")
+            yield Rendered(path, users, group=group, mode=0o640)
         unit = _unit_of(cluster, node)
         if unit is not None:
             yield Rendered(root / "etc/systemd/system" / f"matinee-{node.name}.service", unit, mode=0o644)
     yield from _shared_files(cluster, root, nodes)
+    if cluster.certificates is not None:
+        yield from _certificate_files(cluster, cluster.certificates, root, nodes)
 
 
+def _certificate_files(cluster: Cluster, folder: Path, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
+    """Yield the CAs for everybody, and each node's certificate with its key for the user that runs the node."""
+    tls = root / "etc/matinee/tls"
+    yield Rendered(tls / "ca.crt", (folder / "ca.crt").read_text(encoding="ascii"), mode=0o644)
+    for node in nodes:
+        group = units.user_of(cluster.topology, node.role)
+        for suffix in _CERTIFICATE_FILES.get(group, (".crt", ".key")) if node.role != "server" else ():
+            text = (folder / f"{node.name}{suffix}").read_text(encoding="ascii")
+            yield Rendered(tls / f"{node.name}{suffix}", text, group=group, mode=0o640)
+
+
+_CERTIFICATE_FILES = {"haproxy": (".pem",)}  # by user: HAProxy reads both from one file
 _TARGETS: dict[str, Callable[[Cluster], Iterator[Rendered]]] = {"local": local, "systemd": systemd}
 TARGETS = tuple(_TARGETS)
 
@@ -127,13 +166,34 @@ def render(topology: Topology, target: str, folder: Path, names: HostNames | Non
 
     Raises: OperatorError, before any file is written, when a balancer's name has no address.
     """
-    layout: Layout = Local(folder, folder / "data", folder) if target == "local" else System()
+    certificates = folder / "certificates"
+    layout: Layout = Local(folder, folder / "data", folder, certificates) if target == "local" else System()
     names = names or HostNames()
     for place in topology.of("balancer"):
         names.outside_addresses(place)
     _make_private([folder, *(folder / host for host in topology.hosts if target == "systemd")])
-    cluster = Cluster(topology, layout, kept_secrets(folder / "secrets.json"), {}, names=names)
-    return write(_TARGETS[target](cluster), folder)
+    passwords = kept_secrets(folder / "secrets.json")
+    made = make_certificates(topology, certificates) if topology.tls else None
+    cluster = Cluster(topology, layout, passwords, {}, names=names, certificates=made if target == "systemd" else None)
+    written = write(_TARGETS[target](cluster), folder)
+    if made is not None and target == "local":
+        for node in topology.of("database"):
+            written += copy_certificate(Tls(made, node.name), layout.tls(node))
+    return written
+
+
+def make_certificates(topology: Topology, folder: Path) -> Path:
+    """Make or renew the certificates of a topology as far as that is due, and return their folder. Raises: OperatorError."""
+    from matinee.ops import certificates, wanted_certificates  # the library takes 15 MiB, which no server needs
+
+    certificates.ensure(folder, topology.name, wanted_certificates.wanted_certificates(topology))
+    return folder
+
+
+def copy_certificate(source: Tls, target: Tls) -> list[Path]:
+    """Copy the certificate, key and CAs of a node to where another user may read them, and return the copies."""
+    pairs = zip(source.files, target.files, strict=True)
+    return write((Rendered(Path(to.name), path.read_text(encoding="ascii")) for path, to in pairs), target.folder)
 
 
 def _make_private(folders: list[Path]) -> None:
@@ -146,10 +206,11 @@ def _make_private(folders: list[Path]) -> None:
 
 
 def kept_secrets(path: Path) -> dict[str, str]:
-    """Return the passwords that a file keeps; they are made when there is no such file."""
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    made = {name: secrets.token_urlsafe(24) for name in SECRETS}
+    """Return the passwords that a file keeps; those that are missing are made and kept."""
+    kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    if kept.keys() >= set(SECRETS):
+        return kept
+    made = {name: secrets.token_urlsafe(24) for name in SECRETS} | kept  # an older version of Matinee had fewer
     write(iter([Rendered(Path(path.name), msgspec.json.format(msgspec.json.encode(made)).decode() + "\n")]), path.parent)
     return made
 
@@ -199,10 +260,7 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
         yield "MATINEE_HOME", "/var/lib/matinee", "its own folder"
         return  # what holds passwords stands in secrets.env
     yield "MATINEE_OPS_ADDRESS", "off", "on one machine the ports beside this one belong to other nodes"
-    yield "DATABASE_URL", writer_url(cluster), "where it writes"
-    yield "DATABASE_FOLLOWER_URLS", ",".join(reader_urls(cluster)), "where it reads; whoever leads is left out while it leads"
-    if redis := redis_url(topology):
-        yield "REDIS_URL", redis, "the cache that all servers share"
+    yield from server_urls.variables(topology, cluster.secrets, cluster.authorities)
     for name, value in cluster.settings.items():
         yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
 
@@ -213,27 +271,11 @@ def trusted_proxies(cluster: Cluster) -> list[str]:
     return sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
 
 
-def writer_url(cluster: Cluster) -> str:
-    """Return where servers write: by the front, if there is one, because it alone knows who leads."""
-    place = cluster.topology.first("front") or cluster.topology.of("database")[0]
-    return f"postgresql://matinee_writer:{cluster.secrets['matinee_writer']}@{place.at}/matinee"
-
-
-def reader_urls(cluster: Cluster) -> list[str]:
-    """Return where servers read: every follower, and where anybody may lead, everybody."""
-    databases = cluster.topology.of("database")
-    followers = databases if cluster.topology.high_availability else databases[1:]
-    return [f"postgresql://matinee_reader:{cluster.secrets['matinee_reader']}@{place.at}/matinee" for place in followers]
-
-
-def redis_url(topology: Topology) -> str | None:
-    """Return where the shared cache is; None when there is none."""
-    front, redis = topology.first("front"), topology.first("redis")
-    if redis is None:
+def _statistics_users(cluster: Cluster, node: Place) -> str | None:
+    """Return the file of who may see the statistics, where the engine wants one of its own; HAProxy has it in its file."""
+    if node.role != "balancer" or cluster.topology.balancer != "nginx" or "statistics" not in cluster.secrets:
         return None
-    if topology.of("sentinel") and front is not None:
-        return f"redis://{front.address}:{front.ports['redis_port']}/0"
-    return f"redis://{redis.at}/0"
+    return f"operator:{{PLAIN}}{cluster.secrets['statistics']}\n"
 
 
 def server_options(sizes: Sizes) -> str:
@@ -244,12 +286,8 @@ def server_options(sizes: Sizes) -> str:
 def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
     roles = {node.role for node in nodes}
     if "server" in roles:
-        urls = {
-            "writer_url": writer_url(cluster),
-            "reader_urls": reader_urls(cluster),
-            "redis_url": redis_url(cluster.topology),
-        }
-        text = _template("secrets.env").render(**_context(cluster), **urls)
+        variables = list(server_urls.variables(cluster.topology, cluster.secrets, cluster.authorities))
+        text = _template("secrets.env").render(**_context(cluster), variables=variables)
         yield Rendered(root / "etc/matinee/secrets.env", text, group="matinee", mode=0o640)
     if "database" in roles:
         yield from _database_files(cluster, root, nodes)
@@ -261,6 +299,7 @@ def _database_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterato
     files: dict[str, list[str]] = {}
     if is_available:
         lines = [f"PATRONI_{role}_PASSWORD={secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
+        lines.append(f"PATRONI_RESTAPI_USERNAME={REST_USER}")
         yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]), group="postgres", mode=0o640)
     if cluster.topology.of("database")[0] in nodes:
         files["owner.env"] = owner_variables(cluster)
@@ -276,19 +315,20 @@ def _database_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterato
 
 def owner_variables(cluster: Cluster) -> list[str]:
     """Return the variables with which the owner of the database reaches it: those of psql, and Matinee's."""
-    place = cluster.topology.first("front") or cluster.topology.of("database")[0]
-    password = cluster.secrets["postgres"]
+    place, authorities = server_urls.leader_at(cluster.topology), cluster.authorities
+    verified = [] if authorities is None else ["PGSSLMODE=verify-full", f"PGSSLROOTCERT={authorities}"]
     return [
         f"PGHOST={place.address}",
         f"PGPORT={place.port}",
         "PGUSER=postgres",
-        f"PGPASSWORD={password}",
-        f"DATABASE_URL='postgresql://postgres:{password}@{place.at}/matinee'",
+        f"PGPASSWORD={cluster.secrets['postgres']}",
+        *verified,
+        f"DATABASE_URL='{server_urls.owner_url(cluster.topology, cluster.secrets, authorities)}'",
     ]
 
 
 # The variables that Patroni takes its passwords from.
-PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWIND": "rewinder"}
+PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWIND": "rewinder", "RESTAPI": "patroni"}
 
 
 def _unit_of(cluster: Cluster, node: Place) -> str | None:
@@ -305,6 +345,9 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "topology": topology,
         "layout": cluster.layout,
         "secrets": cluster.secrets,
+        "tls": cluster.layout.tls if topology.tls else None,
+        "redis_user": server_urls.REDIS_USER,
+        "redis_peer": server_urls.REDIS_PEER,
         "problems": _PROBLEMS,
         "problem": _problem,
         "max_body_bytes": MAX_BODY_BYTES,

@@ -86,7 +86,7 @@ def local_sizes(servers: int) -> Sizes:
 
 @dataclass(frozen=True)
 class Topology:
-    """One cluster. `drained` are the servers that get no new requests.
+    """One cluster. `drained` are the servers that get no new requests; `tls`: the nodes encrypt and verify each other.
 
     `discovery` names SRV records of servers that are not listed here, `resolver` the address of the DNS server that has them.
     """
@@ -96,6 +96,7 @@ class Topology:
     balance: str = "least-connections"
     micro_cache: bool = False
     high_availability: bool = False
+    tls: bool = True
     program: str = "/opt/matinee/.venv/bin/matinee"
     discovery: str = ""
     resolver: str = ""
@@ -140,6 +141,7 @@ def write(topology: Topology) -> str:
         ("balance", _quoted(topology.balance) + '  # or "bounded-load": the same movie goes to the same server'),
         ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
         ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
+        ("tls", _flag(topology.tls) + "  # certificates between all parts; without them only passwords protect a connection"),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
         ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
         ("resolver", _quoted(topology.resolver) + "  # a DNS server that has them, and host names, as 10.0.0.53:53"),
@@ -229,6 +231,7 @@ def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
         balance=one("balance", str, "least-connections", BALANCES),
         micro_cache=one("micro_cache", bool, False),
         high_availability=is_available,
+        tls=one("tls", bool, True),
         program=one("program", str, Topology.program),
         discovery=one("discovery", str, ""),
         resolver=one("resolver", str, ""),

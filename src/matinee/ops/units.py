@@ -15,7 +15,14 @@ from matinee.ops.topology import Place, Topology
 
 FIRST_FREE_PORT = 1024  # Linux lets only CAP_NET_BIND_SERVICE listen below it
 _FILES = 65_536
-_USERS = {"server": "matinee", "database": "postgres", "etcd": "etcd", "redis": "redis", "sentinel": "redis", "front": "haproxy"}
+_USERS = {
+    "server": "matinee",
+    "database": "postgres",
+    "etcd": "etcd",
+    "redis": "redis",
+    "sentinel": "redis",
+    "front": "haproxy",
+}
 
 
 @dataclass(frozen=True)
