@@ -176,7 +176,8 @@ def _context_of(stated: RedisSSLContext) -> ssl.SSLContext:
 
     redis-py would trust the system's CAs beside them, and reads those for each connection: 50 ms in which nobody is answered.
     """
-    return _context(stated.ca_certs, stated.certfile, stated.keyfile, stated.check_hostname, stated.cert_reqs, stated.min_version)
+    own = stated.certfile, stated.keyfile
+    return _context(stated.ca_certs, *own, stated.check_hostname, stated.cert_reqs, stated.min_version)
 
 
 @lru_cache(maxsize=8)
