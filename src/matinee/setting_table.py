@@ -224,6 +224,13 @@ class SettingTable:
         "ADDRESS:PORT of a second listener for /livez, /readyz and /metrics alone, which answers while the other is flooded; "
         "auto is 127.0.0.1 and PORT + 1000, off is none. Set it when probes come from another machine.",
     )
+    certificates: Path | None = _setting(
+        "MATINEE_CERTIFICATES",
+        None,
+        folder,
+        "Folder whose *.crt files `matinee doctor` and /metrics watch for their end, such as /etc/matinee/tls; empty is none. "
+        "CA files and certificates that DATABASE_URL, DATABASE_FOLLOWER_URLS and REDIS_URL name are watched anyway.",
+    )
     max_in_flight: int = _setting(
         "MATINEE_MAX_IN_FLIGHT",
         100,

@@ -68,7 +68,7 @@ def _run(folder: Path, said: topologies.Topology, *, renew: bool, new_ca: bool, 
     if new_ca:
         return files.start_new_ca(folder, said.name, wanted)
     if drop_old_ca:
-        return files.drop_old_ca(folder, wanted)
+        return files.drop_old_ca(folder, said.name, wanted)
     return files.issue(folder, said.name, wanted, renew=renew)
 
 

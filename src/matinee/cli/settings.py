@@ -38,6 +38,8 @@ def _shown(origin: configuration.Origin) -> object:
         return "(set, hidden)" if origin.value else "(not set)"
     if isinstance(origin.value, tuple):
         return ",".join(configuration.without_password(str(part)) for part in origin.value)
+    if origin.value is None:
+        return ""
     if origin.value == AUTO:
         return "auto"
     return origin.value if isinstance(origin.value, bool | int) else configuration.without_password(str(origin.value))

@@ -16,6 +16,7 @@ from litestar.datastructures import State
 from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
+from matinee.http.certificate_metrics import CertificateMetrics
 from matinee.http.connection_guard import ConnectionGuard
 from matinee.http.front import Front
 from matinee.http.limits import Limits
@@ -93,6 +94,7 @@ def build(config: Config, source: Source | None = None) -> Front:
     state = application.state
     front = Front(application, state.reads, _django(config), config, _methods(application), state.limits)
     state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
+    state.runtime.publishers.append(CertificateMetrics(config).publish)
     return front
 
 

@@ -38,6 +38,10 @@ class Authority(NamedTuple):
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
+    def has_ended(self, now: datetime) -> bool:
+        """Return whether nothing that it signed is accepted any more."""
+        return self.certificate.not_valid_after_utc <= now
+
     def has_signed(self, certificate: x509.Certificate) -> bool:
         """Return whether this CA's current certificate signed a certificate."""
         try:
@@ -84,8 +88,8 @@ def make(folder: Path, cluster_name: str, now: datetime) -> list[Path]:
     return [certificate, folder / KEY]
 
 
-def replace(folder: Path, cluster_name: str, now: datetime) -> list[Path]:
-    """Make a new CA beside the one that exists, trust both, and sign with the new one from the next run on."""
+def require_replaceable(folder: Path) -> None:
+    """Raises: OperatorError when there is no CA to replace, or its replacement has begun already."""
     trusted = files.read_certificates(folder / CERTIFICATE)
     _require_ca(folder / CERTIFICATE, trusted)
     if not trusted:
@@ -95,13 +99,10 @@ def replace(folder: Path, cluster_name: str, now: datetime) -> list[Path]:
             f"{folder / CERTIFICATE} holds two CAs already; finish that change with `matinee cluster certificates`, "
             "then `matinee cluster certificates --drop-old-ca`."
         )
-    return make(folder, cluster_name, now)
 
 
 def drop_old(folder: Path, authority: Authority) -> list[Path]:
     """Trust the CA that signs, and no other. Returns: the files that were written."""
-    if len(authority.trusted) == 1:
-        return []
     return [files.write(folder / CERTIFICATE, files.certificates_pem([authority.certificate]), files.PUBLIC_MODE)]
 
 

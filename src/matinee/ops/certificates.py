@@ -25,6 +25,7 @@ from matinee.ops.certificate_authority import CERTIFICATE, Authority
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _LEAST_LIFE_LEFT = 1 / 3  # of a certificate's life: with a year, four months remain for the renewal
+_BY_CHANGE = "the CA changes"
 MADE, KEPT, KEPT_WITH_OLD = "made", "kept", "kept; the old CA is still trusted"
 
 
@@ -65,26 +66,39 @@ def issue(
     with certificate_files.alone(folder):
         made = certificate_authority.make(folder, cluster_name, now) if certificate_authority.load(folder) is None else []
         authority = _authority(folder)
-        if authority.certificate.not_valid_after_utc <= now:
+        if authority.has_ended(now):
             raise OperatorError(
                 f"The CA in {folder / CERTIFICATE} ended on {authority.certificate.not_valid_after_utc:%Y-%m-%d}; "
                 "replace it with `matinee cluster certificates --new-ca`."
             )
-        leafs = [_issue_one(folder, cluster_name, authority, one, now, renew=renew) for one in wanted]
+        leafs = [_issue_one(folder, cluster_name, authority, one, now, "as requested" if renew else "") for one in wanted]
     kept = KEPT if len(authority.trusted) == 1 else KEPT_WITH_OLD
     return [_of_ca(authority, MADE if made else kept, made), *leafs]
 
 
 def start_new_ca(folder: Path, cluster_name: str, wanted: Sequence[Wanted], *, now: datetime | None = None) -> list[Outcome]:
-    """Make a new CA that is trusted beside the old one and signs from the next run on; no certificate changes in this one."""
+    """Make a new CA that is trusted beside the old one and signs from the next run on.
+
+    The old one signs every certificate once more, because Patroni reads ca.crt again only if its certificate has changed.
+    """
     now = now or datetime.now(UTC)
+    _require_names(wanted)
     with certificate_files.alone(folder):
-        written = certificate_authority.replace(folder, cluster_name, now)
-        return [_of_ca(_authority(folder), "made beside the old one", written), *_kept(folder, wanted)]
+        certificate_authority.require_replaceable(folder)
+        old = _usable(folder, now)
+        leafs = (
+            [_issue_one(folder, cluster_name, old, one, now, _BY_CHANGE) for one in wanted] if old else _kept(folder, wanted)
+        )
+        written = certificate_authority.make(folder, cluster_name, now)
+        return [_of_ca(_authority(folder), "made beside the old one", written), *leafs]
 
 
-def drop_old_ca(folder: Path, wanted: Sequence[Wanted]) -> list[Outcome]:
-    """Trust the new CA alone. Raises: OperatorError when a wanted certificate is missing or signed by the old one."""
+def drop_old_ca(folder: Path, cluster_name: str, wanted: Sequence[Wanted], *, now: datetime | None = None) -> list[Outcome]:
+    """Trust the new CA alone, which signs every certificate once more for the same reason as in `start_new_ca`.
+
+    Raises: OperatorError when a wanted certificate is missing or signed by the old one.
+    """
+    now = now or datetime.now(UTC)
     with certificate_files.alone(folder):
         authority = _authority(folder)
         if late := [one.name for one in wanted if not _is_signed(folder, authority, one)]:
@@ -92,8 +106,19 @@ def drop_old_ca(folder: Path, wanted: Sequence[Wanted]) -> list[Outcome]:
                 f"The new CA has not signed yet: {', '.join(late)}. Run `matinee cluster certificates` first, "
                 "bring its files to the hosts, and reload."
             )
-        written = certificate_authority.drop_old(folder, authority)
-        return [_of_ca(authority, "the old one was dropped" if written else KEPT, written), *_kept(folder, wanted)]
+        if len(authority.trusted) == 1:
+            return [_of_ca(authority, KEPT, []), *_kept(folder, wanted)]
+        leafs = [_issue_one(folder, cluster_name, authority, one, now, _BY_CHANGE) for one in wanted]
+        return [_of_ca(authority, "the old one was dropped", certificate_authority.drop_old(folder, authority)), *leafs]
+
+
+def _usable(folder: Path, now: datetime) -> Authority | None:
+    """Return the CA, None when it cannot sign any more: its key is lost, or it has ended."""
+    try:
+        found = _authority(folder)
+    except OperatorError:
+        return None
+    return None if found.has_ended(now) else found
 
 
 def _authority(folder: Path) -> Authority:
@@ -125,9 +150,10 @@ def _leaf(folder: Path, name: str) -> x509.Certificate | None:
     return found[0] if found else None
 
 
-def _issue_one(folder: Path, cluster_name: str, authority: Authority, one: Wanted, now: datetime, *, renew: bool) -> Outcome:
+def _issue_one(folder: Path, cluster_name: str, authority: Authority, one: Wanted, now: datetime, renewal: str) -> Outcome:
+    """Make one certificate if it is missing or due, or anew if `renewal` gives a reason for that."""
     leaf, key = _leaf(folder, one.name), certificate_files.read_key(folder / f"{one.name}.key")
-    if leaf is None or key is None or (reason := _reason(authority, leaf, key, one, now, renew=renew)):
+    if leaf is None or key is None or (reason := renewal or _reason(authority, leaf, key, one, now)):
         what = MADE if leaf is None else f"renewed: {reason if key else 'its key is missing'}"
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = certificate_authority.sign(authority, cluster_name, one.name, one.hosts, key, now, is_client=one.is_client)
@@ -138,13 +164,10 @@ def _issue_one(folder: Path, cluster_name: str, authority: Authority, one: Wante
     return Outcome(one.name, one.hosts, leaf.not_valid_after_utc, "its .pem was written", (certificate_files.write(pem, both),))
 
 
-def _reason(
-    authority: Authority, leaf: x509.Certificate, key: ec.EllipticCurvePrivateKey, one: Wanted, now: datetime, *, renew: bool
-) -> str:
+def _reason(authority: Authority, leaf: x509.Certificate, key: ec.EllipticCurvePrivateKey, one: Wanted, now: datetime) -> str:
     """Return why a certificate has to be made anew, nothing when it is good."""
     life, left = leaf.not_valid_after_utc - leaf.not_valid_before_utc, leaf.not_valid_after_utc - now
     reasons = {
-        "as requested": renew,
         "its key is another one": not certificate_files.is_pair(leaf, key),
         "another CA signed it": not authority.has_signed(leaf),
         "its hosts or uses are others": not _is_for(leaf, one),
