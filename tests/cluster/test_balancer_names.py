@@ -163,7 +163,8 @@ def test_the_unit_saves_the_states_where_the_configuration_reads_them(tmp_path: 
 
     balancer = made.of("balancer")[0]
     assert f"server-state-file {System().state(balancer)}" in config
-    save, reload = [line.removeprefix("ExecReload=") for line in unit.splitlines() if line.startswith("ExecReload=")]
+    check, save, reload = [line.removeprefix("ExecReload=") for line in unit.splitlines() if line.startswith("ExecReload=")]
+    assert check == "/usr/sbin/haproxy -c -q -f /etc/matinee/balancer.cfg"
     assert (f"> {System().state(balancer)}.new" in save, reload) == (True, "/bin/kill -USR2 $MAINPID")
     assert f"UNIX-CONNECT:{System().socket(balancer)}" in save
 

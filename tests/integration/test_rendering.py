@@ -129,10 +129,46 @@ def test_systemd_takes_the_units_of_every_host_and_says_nothing(tmp_path: Path) 
     assert checked("systemd-analyze", "verify", "--man=no", *units) == (0, "")
 
 
-def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_path: Path) -> None:
-    written = rendering.render(example(), "systemd", tmp_path)
+@pytest.mark.parametrize("balancer", topology.BALANCERS)
+def test_each_unit_runs_as_a_user_of_its_own_and_is_exposed_less_than_three_of_ten(tmp_path: Path, balancer: str) -> None:
+    made = example(balancer)
+    sentinel = topology.Place("sentinel", "sentinel", "one", "127.0.0.2", {"port": 26379})
+    places = (replace(p, ports={**p.ports, "redis_port": 6380}) if p.role == "front" else p for p in made.places)
+    rendering.render(replace(made, places=(*places, sentinel)), "systemd", tmp_path)
+    units = sorted((tmp_path / "one/etc/systemd/system").iterdir())
 
-    shown = sorted(str(path.relative_to(tmp_path / "three")) for path in written if path.is_relative_to(tmp_path / "three"))
+    users = {unit.name: next(line for line in unit.read_text().splitlines() if line.startswith("User=")) for unit in units}
+    assert users == {
+        "matinee-balancer.service": "User=haproxy" if balancer == "haproxy" else "User=www-data",
+        "matinee-database-1.service": "User=postgres",
+        "matinee-etcd-1.service": "User=etcd",
+        "matinee-front.service": "User=haproxy",
+        "matinee-redis.service": "User=redis",
+        "matinee-sentinel.service": "User=redis",
+        "matinee-server-1.service": "User=matinee",
+    }
+    for unit in units:
+        code, said = checked("systemd-analyze", "security", "--offline=true", "--threshold=29", str(unit))
+        assert code == 0, said
+
+
+@pytest.mark.parametrize("balancer", topology.BALANCERS)
+def test_only_a_balancer_with_a_low_port_may_listen_below_1024(tmp_path: Path, balancer: str) -> None:
+    made = example(balancer)
+    low = tuple(replace(p, ports={**p.ports, "port": 443}) if p.role == "balancer" else p for p in made.places)
+    rendering.render(replace(made, places=low), "systemd", tmp_path)
+    units = sorted((tmp_path / "one/etc/systemd/system").iterdir())
+
+    granted = [unit.name for unit in units if "AmbientCapabilities=CAP_NET_BIND_SERVICE" in unit.read_text().splitlines()]
+    assert granted == ["matinee-balancer.service"]
+    code, said = checked("systemd-analyze", "security", "--offline=true", "--threshold=29", str(units[0]))
+    assert code == 0, said
+
+
+def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_path: Path) -> None:
+    written = rendering.render(example(), "systemd", tmp_path / "out")
+
+    shown = sorted(str(path.relative_to(tmp_path / "out/three")) for path in written if path.is_relative_to(tmp_path / "out/three"))
     assert shown == [
         "README.md",
         "etc/matinee/database-3.yml",
@@ -143,8 +179,11 @@ def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_pa
         "etc/systemd/system/matinee-database-3.service",
         "etc/systemd/system/matinee-etcd-3.service",
         "etc/systemd/system/matinee-server-3.service",
+        "install",
     ]
-    assert {path.stat().st_mode & 0o777 for path in written} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in written if path.name != "install"} == {0o600}
+    folders = [tmp_path / "out", *(tmp_path / "out" / name for name in ("one", "two", "three"))]
+    assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 4
 
 
 def test_who_renders_again_gets_the_same_passwords(tmp_path: Path) -> None:

@@ -55,7 +55,6 @@ def _programs(topology: Topology, nodes: Sequence[Place], patroni: str, postgres
         yield Program("/usr/sbin/nginx", "nginx")
     if "etcd" in roles:
         yield Program("/usr/bin/etcd", "etcd-server")
-        yield Program("/usr/bin/etcdctl", "etcd-client")
     if roles & {"redis", "sentinel"}:
         yield Program("/usr/bin/redis-server", "redis-server")
     if "database" in roles:

@@ -209,6 +209,8 @@ def faults_of(topology: Topology) -> list[str]:
         len(topology.of("sentinel")) < 3 or not topology.of("front") or len(topology.of("redis")) < 2
     ):
         faults.append("sentinel needs 3 nodes of its role, 2 of redis, and a front that leads to whichever Redis is the master")
+    if topology.of("sentinel") and any("redis_port" not in front.ports for front in topology.of("front")):
+        faults.append("a front with a sentinel needs redis_port, where servers reach the master: redis_port = 6380")
     if len(topology.of("redis")) > 1 and not topology.of("sentinel"):
         faults.append("several nodes of the role redis need 3 of the role sentinel; for a cache one Redis is enough")
     return faults
