@@ -87,7 +87,8 @@ class SettingTable:
         "SECRET_KEY",
         "",
         str,
-        "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.",
+        "Signs cursors, admin sessions and values in the shared cache; the same on all servers. Outside production it is "
+        "made and kept in MATINEE_HOME.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
