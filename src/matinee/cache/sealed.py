@@ -41,7 +41,7 @@ class Seals:
         self._keyed = hashlib.blake2b(key=key, digest_size=_MAC_BYTES, person=b"matinee-shared")
 
     def seal(self, history: ChangeLog, key: str, stamp: int, content: bytes) -> bytes | None:
-        """Return the value to store under a cache key; None while the log does not know the position: no server could judge it."""
+        """Return the value to store under a cache key; None while the log does not know the position."""
         mark = history.mark_of(stamp)
         if mark is None:
             return None
@@ -67,7 +67,7 @@ class Seals:
 
 
 def _refused(key: str, reason: Refusal) -> tuple[int, bytes] | None:
-    """Count a value that does not open and return None; log it when another program, or a server with another SECRET_KEY, wrote it."""
+    """Count a value that does not open, and return None. One without a valid MAC is logged."""
     # prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import, and the server sets it after this module was imported.
     from matinee.cache import shared_metrics
 
