@@ -17,7 +17,8 @@ class Client:
     """A synchronous client of the whole service; `key` is an API key of scope write that is made on first use."""
 
     def __init__(self, config: Config, **changes: Any) -> None:
-        named = {"allowed_hosts": ("testserver", *config.allowed_hosts)}  # links show hosts that are named, no others
+        # Links show hosts that are named, no others; and there is one listener, which answers operators too.
+        named = {"allowed_hosts": ("testserver", *config.allowed_hosts), "ops_address": "off", "ops_public": True}
         self.config = dataclasses.replace(config, **named | changes)
         self.front = build(self.config)
         for shared in (self.health.position, self.health.metrics):

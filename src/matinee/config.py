@@ -88,6 +88,11 @@ class Config(SettingTable):
         return stated if stated != AUTO else in_production if self.production else 0.0
 
     @property
+    def serves_operators(self) -> bool:
+        """Return whether the service's own listener answers /metrics and the details of /readyz."""
+        return self.ops_public and self.ops_address == "off"
+
+    @property
     def stuck_after_s(self) -> float:
         """Return how long the event loop may stand still; 0 is for ever. On SQLite one read may hold it until its deadline."""
         if not self.watchdog_s:

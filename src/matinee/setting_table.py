@@ -87,7 +87,8 @@ class SettingTable:
         "SECRET_KEY",
         "",
         str,
-        "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.",
+        "Signs cursors, admin sessions and values in the shared cache; the same on all servers. Outside production it is "
+        "made and kept in MATINEE_HOME.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
@@ -221,8 +222,16 @@ class SettingTable:
         "MATINEE_OPS_ADDRESS",
         "auto",
         health_address,
-        "ADDRESS:PORT of a second listener for /livez, /readyz and /metrics alone, which answers while the other is flooded; "
-        "auto is 127.0.0.1 and PORT + 1000, off is none. Set it when probes come from another machine.",
+        "ADDRESS:PORT of the health listener: /metrics, /readyz with a line for each database, and /livez, also while the "
+        "service's own port is flooded. auto is 127.0.0.1 and PORT + 1000, off is none. Set it when Prometheus is on another "
+        "machine, to an address that the public cannot reach.",
+    )
+    ops_public: bool = _setting(
+        "MATINEE_OPS_PUBLIC",
+        False,
+        flag,
+        "Whether the service's own port answers /metrics and the details of /readyz while MATINEE_OPS_ADDRESS is off. They name "
+        "database addresses and their lag: set it only where the port is not public and a second one is impossible.",
     )
     certificates: Path | None = _setting(
         "MATINEE_CERTIFICATES",

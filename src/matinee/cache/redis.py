@@ -71,7 +71,10 @@ class RedisLink:
         return reply
 
     async def add(self, amounts: Sequence[tuple[str, int, int]]) -> list[int]:
-        """Add to numbers (key, amount, seconds to keep it) in one round trip; return what they are then. Raises: LinkFailed."""
+        """Add to numbers (key, amount, seconds to keep it) in one round trip; return what they are then.
+
+        A key that holds no number was planted: its total is this amount, so the others still count. Raises: LinkFailed.
+        """
         commands: list[_Command] = []
         for key, amount, ttl_s in amounts:
             commands += [("INCRBY", _key(key), amount), ("EXPIRE", _key(key), ttl_s)]
@@ -79,10 +82,11 @@ class RedisLink:
             replies = await self._exchange(commands)
         except RedisError as error:
             raise _failure(error) from error
-        refused = next((_words(reply) for reply in replies if isinstance(reply, ResponseError)), None)
-        if refused is not None:
-            raise LinkFailed(refused)
-        return [int(reply) for reply in replies[::2]]
+        refused = [_words(reply) for reply in replies if isinstance(reply, ResponseError)]
+        added = replies[::2]
+        if refused and not any(isinstance(reply, int) for reply in added):
+            raise LinkFailed(refused[0])
+        return [reply if isinstance(reply, int) else amount for reply, (_, amount, _) in zip(added, amounts, strict=True)]
 
     async def close(self) -> None:
         """Drop the connection."""

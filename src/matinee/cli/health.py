@@ -47,7 +47,7 @@ def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
     try:
         return name, True, check()
     except MatineeError as error:
-        return name, False, error.detail
+        return name, False, error.for_operators
     except (OSError, DatabaseError) as error:
         return name, False, " ".join(str(error).split())
 

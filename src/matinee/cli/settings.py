@@ -19,7 +19,7 @@ def show(as_json_: Json = False) -> None:
     except ConfigError:
         raise
     except OperatorError as error:
-        tell(error.detail)  # of a cluster that does not run: the settings are shown without it
+        tell(error.for_operators)  # of a cluster that does not run: the settings are shown without it
         config = configuration.load()
     rows = [
         {"setting": origin.env, "value": _shown(origin), "source": source_of(origin.env) or origin.source, "help": origin.help}

@@ -53,7 +53,9 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 def problem_answer(scope: Any, config: Config, error: MatineeError) -> Answer:
-    """Return the answer that tells of an error."""
+    """Return the answer that tells of an error. Its reason, which may name servers, is logged and never sent."""
+    if error.reason:
+        log.warning(error.slug, reason=error.reason, path=scope["path"][:200], request_id=scope.get("matinee.request_id"))
     problem = Problem(
         type=f"{base_url(scope, config)}/docs/errors/{error.slug}",
         title=error.title(),

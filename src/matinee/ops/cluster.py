@@ -265,7 +265,7 @@ class Cluster:
     def topology(self) -> Topology:
         """Return the cluster as the file says it that is rendered."""
         places = [node.place for node in self.engines]
-        places += [Place(node.name, "server", "local", HOST, {"port": node.port}) for node in self.servers]
+        places += [Place(node.name, "server", "local", HOST, node.ports) for node in self.servers]
         for database in self.databases:
             ports = {"port": database.port}
             if isinstance(database.postgres, PatroniNode):
@@ -356,6 +356,7 @@ class Cluster:
         name, chosen = f"server-{number}", port or self._free_port()
         server = ServerNode(name, chosen, self.home / f"{name}.log", [*command, "--port", str(chosen)], {})
         self.servers.append(server)
+        server.ops_port = self._free_port()  # while the other one counts as taken
         self.added.append(server)
         self.save()
         return server
@@ -374,6 +375,7 @@ class Cluster:
     def _free_port(self) -> int:
         taken = {node.port for node in self.nodes}
         taken |= {port for node in self.engines for port in node.ports}
+        taken |= {node.ops_port for node in self.servers}
         taken |= {node.postgres.rest_port for node in self.databases if isinstance(node.postgres, PatroniNode)}
         return free_port(taken)
 

@@ -106,7 +106,9 @@ def _cluster(home: Path, state: dict[str, Any]) -> Cluster:
     for item in state["servers"]:
         process = _started(item["process"]) if is_same_boot else None
         log = home / f"{item['name']}.log"
-        found.servers.append(ServerNode(item["name"], item["port"], log, item["command"], item["environment"], process))
+        node = ServerNode(item["name"], item["port"], log, item["command"], item["environment"], process)
+        node.ops_port = item.get("ops_port", 0)
+        found.servers.append(node)
     for item in state.get("engines", []):
         process = _started(item["process"]) if is_same_boot else None
         place = Place(item["name"], item["role"], "local", cluster.HOST, item["ports"])
@@ -150,6 +152,7 @@ def _server_state(node: ServerNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "port": node.port,
+        "ops_port": node.ops_port,
         "command": node.command,
         "environment": node.environment,
         "process": _plain(node.process),

@@ -247,6 +247,7 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     topology = cluster.topology
     yield "MATINEE_HOST", node.address, "where it listens; the balancer is what clients reach"
     yield "PORT", str(node.port), "on which port"
+    yield "MATINEE_OPS_ADDRESS", ops_address(topology, node), "/metrics and the details of /readyz, for operators only"
     yield "WEB_CONCURRENCY", str(topology.sizes.workers), "processes"
     yield "MATINEE_MAX_BODY_BYTES", str(MAX_BODY_BYTES), "the balancer refuses larger bodies as well"
     if topology.of("balancer"):
@@ -259,10 +260,17 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
         yield "MATINEE_ENV", "production", "secrets must be given, see secrets.env"
         yield "MATINEE_HOME", "/var/lib/matinee", "its own folder"
         return  # what holds passwords stands in secrets.env
-    yield "MATINEE_OPS_ADDRESS", "off", "on one machine the ports beside this one belong to other nodes"
     yield from server_urls.variables(topology, cluster.secrets, cluster.authorities)
     for name, value in cluster.settings.items():
         yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
+
+
+def ops_address(topology: Topology, node: Place) -> str:
+    """Return where a server answers operators: `off` for one that an earlier version has started without a port for it."""
+    if "ops_port" not in node.ports:
+        return "off"
+    host = "127.0.0.1" if topology.monitoring == "loopback" else node.address
+    return f"{host}:{node.ports['ops_port']}"
 
 
 def trusted_proxies(cluster: Cluster) -> list[str]:

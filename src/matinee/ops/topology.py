@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matinee.addresses import is_ip
 from matinee.errors import OperatorError
 
 # What each role listens on, and on which port if the file does not say.
 PORTS: dict[str, dict[str, int]] = {
     "balancer": {"port": 8000, "stats_port": 8404},
-    "server": {"port": 8001},
+    "server": {"port": 8001, "ops_port": 9001},
     "front": {"port": 5000, "stats_port": 8405, "redis_port": 6380},
     "database": {"port": 5432, "rest_port": 8008},
     "etcd": {"port": 2379, "peer_port": 2380},
@@ -30,7 +31,9 @@ PORTS: dict[str, dict[str, int]] = {
     "sentinel": {"port": 26379},
 }
 BALANCERS = ("haproxy", "nginx")
+MONITORING = ("loopback", "network")
 BALANCES = ("least-connections", "bounded-load")
+_OPS_OFFSET = 1000  # as MATINEE_OPS_ADDRESS=auto
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _RESOLVER = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}")
@@ -88,6 +91,7 @@ def local_sizes(servers: int) -> Sizes:
 class Topology:
     """One cluster. `drained` are the servers that get no new requests; `tls`: the nodes encrypt and verify each other.
 
+    `monitoring` says where servers answer operators (`ops_port`): on loopback of their host, or on its address.
     `discovery` names SRV records of servers that are not listed here, `resolver` the address of the DNS server that has them.
     """
 
@@ -97,6 +101,7 @@ class Topology:
     micro_cache: bool = False
     high_availability: bool = False
     tls: bool = True
+    monitoring: str = "loopback"
     program: str = "/opt/matinee/.venv/bin/matinee"
     discovery: str = ""
     resolver: str = ""
@@ -142,6 +147,7 @@ def write(topology: Topology) -> str:
         ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
         ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
         ("tls", _flag(topology.tls) + "  # certificates between all parts; without them only passwords protect a connection"),
+        ("monitoring", _quoted(topology.monitoring) + '  # or "network": ops_port of each server for a Prometheus elsewhere'),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
         ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
         ("resolver", _quoted(topology.resolver) + "  # a DNS server that has them, and host names, as 10.0.0.53:53"),
@@ -196,6 +202,9 @@ def faults_of(topology: Topology) -> list[str]:
         faults.append('discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"')
     if topology.resolver and not topology.discovery and not _RESOLVER.fullmatch(topology.resolver):
         faults.append(f'resolver = "{topology.resolver}": it must be the address of a DNS server, as in "10.0.0.53:53"')
+    named = [place for place in topology.of("server") if not is_ip(place.address)]
+    if topology.monitoring == "network" and named:
+        faults.append(f'monitoring = "network" needs an IP address for the host of {named[0].name}, not {named[0].address}')
     if topology.high_availability:
         if len(topology.of("etcd")) not in (3, 5):
             faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")
@@ -234,6 +243,7 @@ def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
         micro_cache=one("micro_cache", bool, False),
         high_availability=is_available,
         tls=one("tls", bool, True),
+        monitoring=one("monitoring", str, "loopback", MONITORING),
         program=one("program", str, Topology.program),
         discovery=one("discovery", str, ""),
         resolver=one("resolver", str, ""),
@@ -311,6 +321,8 @@ def _place(name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *,
             faults.append(f"[nodes] {name}: {key} = {value!r} is no port")
         else:
             ports[key] = value
+    if item["role"] == "server" and "ops_port" not in item:
+        ports["ops_port"] = ports["port"] + _OPS_OFFSET if ports["port"] + _OPS_OFFSET < 65_536 else ports["port"] - _OPS_OFFSET
     return Place(name, item["role"], item["host"], hosts[item["host"]], ports)
 
 
