@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
+from matinee.errors import OperatorError
+from matinee.ops import public_name
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
@@ -31,6 +34,7 @@ _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
 # What the balancer answers by itself: status, title, what to do, and Retry-After.
 _PROBLEMS = (
+    (404, "Not Found", "There is nothing at this address.", 0),
     (408, "Request Timeout", "The request came too slowly; send it at once.", 0),
     (413, "Body Too Large", f"The body is larger than {MAX_BODY_BYTES} bytes; send less.", 0),
     (429, "Too Many Requests", "This address sends too many requests; wait, then send fewer.", 10),
@@ -112,9 +116,15 @@ TARGETS = tuple(_TARGETS)
 def render(topology: Topology, target: str, folder: Path, names: HostNames | None = None) -> list[Path]:
     """Render a topology for a target into a folder and return the files. Passwords are made once and stay in the folder.
 
-    Raises: OperatorError, before any file is written, when a balancer's name has no address.
+    On loopback the balancer speaks plain HTTP, whatever the topology says: `cluster up` runs the same files.
+
+    Raises: OperatorError, before any file is written, when a balancer's name has no address, or clients have none for it.
     """
     layout: Layout = Local(folder, folder / "data", folder) if target == "local" else System()
+    if target == "local":
+        topology = replace(topology, public_url="", https="off", trusted_proxies=())
+    elif topology.of("balancer") and (demand := public_name.demand(topology.public_url)):
+        raise OperatorError(demand)
     names = names or HostNames()
     for place in topology.of("balancer"):
         names.outside_addresses(place)
@@ -168,7 +178,13 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     if topology.of("balancer"):
         yield "MATINEE_DRAIN_S", str(DRAIN_S), "unready for so long before it accepts no more: until every balancer has seen it"
     if proxies := trusted_proxies(cluster):
-        yield "MATINEE_TRUSTED_PROXIES", ",".join(proxies), "the balancers, which report the address of each client"
+        yield (
+            "MATINEE_TRUSTED_PROXIES",
+            ",".join(proxies),
+            "the balancers and the proxies in front of them report client addresses",
+        )
+    if topology.public_url:
+        yield "MATINEE_PUBLIC_URL", topology.public_url, "the address that clients use: links, redirects and forms name it"
     if topology.micro_cache:
         yield "MATINEE_S_MAXAGE_S", "1", "so long the balancer may answer again what it was answered"
     if cluster.layout.is_system:
@@ -185,9 +201,13 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
 
 
 def trusted_proxies(cluster: Cluster) -> list[str]:
-    """Return the IP addresses of the balancers. Raises: OperatorError when one has a name without an address."""
+    """Return the IP addresses of the balancers, then the proxies in front of them.
+
+    Raises: OperatorError when a balancer has a name without an address.
+    """
     balancers = cluster.topology.of("balancer")
-    return sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    addresses = sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    return [*addresses, *cluster.topology.trusted_proxies]
 
 
 def writer_url(cluster: Cluster) -> str:
@@ -227,9 +247,18 @@ def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[
             "redis_url": redis_url(cluster.topology),
         }
         yield Rendered(root / "etc/matinee/secrets.env", _template("secrets.env").render(**_context(cluster), **urls))
+    if "balancer" in roles and cluster.topology.https != "off":
+        balancer = next(node for node in nodes if node.role == "balancer")
+        yield Rendered(root / "etc/matinee/public-certificate", public_certificate_script(cluster, balancer), mode=0o700)
     if "database" in roles and cluster.topology.high_availability:
         lines = [f"PATRONI_{role}_PASSWORD={cluster.secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
         yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]))
+
+
+def public_certificate_script(cluster: Cluster, balancer: Place) -> str:
+    """Return the script that checks a certificate and its key and puts them where a balancer reads them."""
+    config = cluster.layout.config(balancer, suffix_of(cluster.topology, balancer))
+    return _template("public-certificate").render(node=balancer, config=config, **_context(cluster))
 
 
 # The variables that Patroni takes its passwords from.
@@ -277,12 +306,15 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
 def _context(cluster: Cluster) -> dict[str, Any]:
     topology = cluster.topology
     sizes = topology.sizes
+    url = public_name.parsed(topology.public_url)
     return {
         "topology": topology,
         "layout": cluster.layout,
         "secrets": cluster.secrets,
         "problems": _PROBLEMS,
-        "problem": _problem,
+        "problem": partial(_problem, url.path if url else ""),
+        "public": public_name,
+        "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
         "most_found": _MOST_FOUND,
         "server_options": server_options(sizes),
@@ -340,9 +372,10 @@ def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
             yield name, value, reason
 
 
-def _problem(status: int, title: str, detail: str) -> str:
+def _problem(public_path: str, status: int, title: str, detail: str) -> str:
     slug = re.sub(r"[^a-z]+", "-", title.lower())
-    body = {"type": f"/docs/errors/{slug}", "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
+    shown = f"{public_path}/docs/errors/{slug}"
+    body = {"type": shown, "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
     return msgspec.json.encode(body).decode().replace("'", "")
 
 
