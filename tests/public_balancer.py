@@ -46,12 +46,25 @@ class PublicBalancer:
         transport = httpx.HTTPTransport(verify=trusted, local_address=source)
         return httpx.Client(base_url=self.url, transport=transport, timeout=10, **options)  # type: ignore[arg-type]
 
+    @property
+    def path(self) -> str:
+        """Return where programs are looked for: first where this balancer's systemctl may be."""
+        return f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+    def reload_by_systemctl(self) -> None:
+        """Let `systemctl reload` reload this balancer, as its unit would: systemd does not run it here."""
+        assert self.node.process is not None
+        number = "USR2" if self.engine == "haproxy" else "HUP"
+        systemctl = self.folder / "bin" / "systemctl"
+        systemctl.parent.mkdir(exist_ok=True)
+        systemctl.write_text(f'#!/bin/sh\n[ "$1" != reload ] || kill -{number} {self.node.process.pid}\n')
+        systemctl.chmod(0o755)
+
     def script(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the rendered public-certificate."""
         command = ["sh", str(self.folder / "public-certificate"), *words]
-        path = f"{self.folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return subprocess.run(
-            command, env={"PATH": path} | environment, capture_output=True, text=True, timeout=30, check=False
+            command, env={"PATH": self.path} | environment, capture_output=True, text=True, timeout=30, check=False
         )
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -238,3 +239,84 @@ def test_clients_get_http_2_over_tls_1_2_or_newer(public: Public, version: str, 
         pass
 
     assert chosen == protocol
+
+
+def served_serial(public: Public) -> str:
+    """Return the serial number of the certificate that clients get; `openssl` tells it as a file's."""
+    der = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("localhost", public.node.port)))
+    return told_by_openssl("x509", "-inform", "DER", "-noout", "-serial", stdin=der)
+
+
+def told_by_openssl(*words: str, stdin: bytes = b"") -> str:
+    """Return what a command of openssl prints."""
+    return subprocess.run(["openssl", *words], input=stdin, capture_output=True, timeout=30, check=True).stdout.decode()
+
+
+@pytest.fixture
+def fresh(public: Public, tmp_path: Path) -> tuple[Path, Path]:
+    """Return a new certificate for the balancer's name and its key; `systemctl` reloads the balancer that runs here."""
+    chain, key = tmp_path / "fullchain.pem", tmp_path / "privkey.pem"
+    made = "req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    told_by_openssl(*made.split(), "-out", str(chain), "-keyout", str(key))
+    public.reload_by_systemctl()
+    return chain, key
+
+
+@pytest.mark.parametrize("caller", ["a person", "certbot"])
+def test_a_new_certificate_is_served_after_a_reload(public: Public, fresh: tuple[Path, Path], caller: str) -> None:
+    chain, key = fresh
+    expected = told_by_openssl("x509", "-in", str(chain), "-noout", "-serial")
+
+    done = (
+        public.script("install", str(chain), str(key))
+        if caller == "a person"
+        else public.script("renewed", RENEWED_LINEAGE=str(chain.parent))
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    eventually(lambda: served_serial(public), lambda serial: serial == expected)
+    assert public.certificate.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in public.certificate.parent.iterdir()) == ["public.pem"]
+
+
+def test_a_certificate_that_cannot_serve_changes_nothing(public: Public, fresh: tuple[Path, Path], tmp_path: Path) -> None:
+    chain, key = map(str, fresh)
+    other_key, other = str(tmp_path / "other.key"), str(tmp_path / "other.pem")
+    made = "req -x509 -newkey rsa:2048 -nodes -subj /CN=films.example.org -out"
+    told_by_openssl(*made.split(), other, "-keyout", other_key)
+    before = public.certificate.read_bytes()
+
+    refusals = [
+        public.script(*words).stderr
+        for words in (
+            ("install", chain, other_key),
+            ("install", other, other_key),
+            ("install", key, key),
+            ("install", chain, str(tmp_path / "none")),
+            ("install", chain),
+            ("renewed",),
+        )
+    ]
+
+    assert [line.removeprefix("public-certificate: ").replace(str(tmp_path), "") for line in refusals] == [
+        "the key in /other.key does not belong to the certificate in /fullchain.pem\n",
+        "the certificate in /other.pem is not for localhost\n",
+        "/privkey.pem holds no certificate in PEM\n",
+        "/none cannot be read\n",
+        "use: placeholder, install CHAIN KEY, or renewed\n",
+        "'renewed' is called by certbot; use: install CHAIN KEY\n",
+    ]
+    assert public.certificate.read_bytes() == before
+
+
+def test_a_certificate_that_the_balancer_refuses_is_taken_back(public: Public, tmp_path: Path) -> None:
+    """An RSA key of 512 bits is a pair, but neither engine takes it."""
+    chain, key = str(tmp_path / "weak.pem"), str(tmp_path / "weak.key")
+    made = "req -x509 -newkey rsa:512 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -out"
+    told_by_openssl(*made.split(), chain, "-keyout", key)
+    before = public.certificate.read_bytes()
+
+    done = public.script("install", chain, key)
+
+    assert (done.returncode, "the certificate before is in place again" in done.stderr) == (1, True)
+    assert public.certificate.read_bytes() == before

@@ -1,7 +1,7 @@
 """How clients reach a cluster: its public URL, where TLS ends, and which proxies in front of the balancer are believed.
 
 topology.py checks the three lines of topology.toml with it; rendering.py gives its values to the templates of the balancers and
-of the servers. It must never let text of the file into a configuration unchecked: a public URL is letters, digits and `.-_~` only.
+of the servers. It must never let unchecked text into a configuration: a public URL is letters, digits and `.-_~` only.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ HTTPS = ("certificate", "acme", "off")
 HSTS = "max-age=31536000"
 # HAProxy has no loop: so many proxies one behind another are followed back to the client. nginx follows any number.
 MOST_HOPS = 4
-# Mozilla's "intermediate" list for TLS 1.2, without its DHE suites: those need parameters of their own, and a client can make the
-# balancer compute them at little cost to itself. Every client that has DHE and GCM has ECDHE too.
+# Mozilla's "intermediate" list for TLS 1.2, without its DHE suites: those need parameters of their own, and cost the balancer
+# far more than the client. Every client that has DHE and GCM has ECDHE too.
 TLS12_CIPHERS = ":".join(
     f"ECDHE-{key}-{cipher}"
     for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
@@ -135,6 +135,17 @@ def warnings(public_url: str, https: str, ports: Sequence[tuple[int, int]]) -> I
             yield f"Clients connect to port {url.port}, the balancer listens on {port}: forward one to the other."
         if https == "acme" and http_port != 80:
             yield f"The certificate authority connects to port 80, the balancer listens on {http_port}: forward one."
+
+
+def certbot_command(host: str, port: int) -> str:
+    """Return what asks for the first certificate of a name; certbot remembers its options and renews with them.
+
+    certbot listens on loopback while it asks; the balancer passes the authority's requests on to it.
+    """
+    return (
+        f"certbot certonly --standalone --http-01-address 127.0.0.1 --http-01-port {port} -d {host} "
+        "--agree-tos -m YOU@YOUR-DOMAIN --deploy-hook '/etc/matinee/public-certificate renewed'"
+    )
 
 
 def internal_pattern(path: str) -> str:
