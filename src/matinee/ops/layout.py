@@ -86,6 +86,11 @@ class Local:
         return Tls(self.data(node) / "tls" if node.role == "database" else self.certificates_folder, node.name)
 
     @property
+    def public_certificate(self) -> Path:
+        """Return the file with the balancer's certificate, its chain and its key."""
+        return self.config_folder / "tls" / "public.pem"
+
+    @property
     def has_short_paths(self) -> bool:
         """Return whether PostgreSQL's socket file would have a path that the system allows."""
         return len(str(self.data_folder)) + 50 < _LONGEST_SOCKET_BYTES
@@ -118,6 +123,11 @@ class System:
     def state(self, node: Place) -> Path:
         """Return where the states of a balancer's servers are during a reload; systemd removes the folder at a stop."""
         return Path("/run") / f"matinee-{node.name}" / "servers.state"
+
+    @property
+    def public_certificate(self) -> Path:
+        """Return the file with the balancer's certificate, its chain and its key; the script public-certificate writes it."""
+        return Path("/etc/matinee/tls/public.pem")
 
 
 Layout = Local | System

@@ -10,7 +10,8 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
-from matinee.ops import installing, server_urls, units
+from matinee.errors import OperatorError
+from matinee.ops import installing, public_name, server_urls, units
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System, Tls
 from matinee.ops.patroni import REST_USER
@@ -37,6 +39,7 @@ _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
 # What the balancer answers by itself: status, title, what to do, and Retry-After.
 _PROBLEMS = (
+    (404, "Not Found", "There is nothing at this address.", 0),
     (408, "Request Timeout", "The request came too slowly; send it at once.", 0),
     (413, "Body Too Large", f"The body is larger than {MAX_BODY_BYTES} bytes; send less.", 0),
     (429, "Too Many Requests", "This address sends too many requests; wait, then send fewer.", 10),
@@ -164,10 +167,16 @@ TARGETS = tuple(_TARGETS)
 def render(topology: Topology, target: str, folder: Path, names: HostNames | None = None) -> list[Path]:
     """Render a topology for a target into a folder and return the files. Passwords are made once and stay in the folder.
 
-    Raises: OperatorError, before any file is written, when a balancer's name has no address.
+    On loopback the balancer speaks plain HTTP, whatever the topology says: `cluster up` runs the same files.
+
+    Raises: OperatorError, before any file is written, when a balancer's name has no address, or clients have none for it.
     """
     certificates = folder / "certificates"
     layout: Layout = Local(folder, folder / "data", folder, certificates) if target == "local" else System()
+    if target == "local":
+        topology = replace(topology, public_url="", https="off", trusted_proxies=())
+    elif topology.of("balancer") and (demand := public_name.demand(topology.public_url)):
+        raise OperatorError(demand)
     names = names or HostNames()
     for place in topology.of("balancer"):
         names.outside_addresses(place)
@@ -253,7 +262,13 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     if topology.of("balancer"):
         yield "MATINEE_DRAIN_S", str(DRAIN_S), "unready for so long before it accepts no more: until every balancer has seen it"
     if proxies := trusted_proxies(cluster):
-        yield "MATINEE_TRUSTED_PROXIES", ",".join(proxies), "the balancers, which report the address of each client"
+        yield (
+            "MATINEE_TRUSTED_PROXIES",
+            ",".join(proxies),
+            "the balancers and the proxies in front of them report client addresses",
+        )
+    if topology.public_url:
+        yield "MATINEE_PUBLIC_URL", topology.public_url, "the address that clients use: links, redirects and forms name it"
     if topology.micro_cache:
         yield "MATINEE_S_MAXAGE_S", "1", "so long the balancer may answer again what it was answered"
     if cluster.layout.is_system:
@@ -274,9 +289,13 @@ def ops_address(topology: Topology, node: Place) -> str:
 
 
 def trusted_proxies(cluster: Cluster) -> list[str]:
-    """Return the IP addresses of the balancers. Raises: OperatorError when one has a name without an address."""
+    """Return the IP addresses of the balancers, then the proxies in front of them.
+
+    Raises: OperatorError when a balancer has a name without an address.
+    """
     balancers = cluster.topology.of("balancer")
-    return sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    addresses = sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    return [*addresses, *cluster.topology.trusted_proxies]
 
 
 def _statistics_users(cluster: Cluster, node: Place) -> str | None:
@@ -297,6 +316,9 @@ def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[
         variables = list(server_urls.variables(cluster.topology, cluster.secrets, cluster.authorities))
         text = _template("secrets.env").render(**_context(cluster), variables=variables)
         yield Rendered(root / "etc/matinee/secrets.env", text, group="matinee", mode=0o640)
+    if "balancer" in roles and cluster.topology.https != "off":
+        balancer = next(node for node in nodes if node.role == "balancer")
+        yield Rendered(root / "etc/matinee/public-certificate", public_certificate_script(cluster, balancer), mode=0o700)
     if "database" in roles:
         yield from _database_files(cluster, root, nodes)
 
@@ -335,6 +357,12 @@ def owner_variables(cluster: Cluster) -> list[str]:
     ]
 
 
+def public_certificate_script(cluster: Cluster, balancer: Place) -> str:
+    """Return the script that checks a certificate and its key and puts them where a balancer reads them."""
+    config = cluster.layout.config(balancer, suffix_of(cluster.topology, balancer))
+    return _template("public-certificate").render(node=balancer, config=config, **_context(cluster))
+
+
 # The variables that Patroni takes its passwords from.
 PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWIND": "rewinder", "RESTAPI": "patroni"}
 
@@ -349,6 +377,7 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
 def _context(cluster: Cluster) -> dict[str, Any]:
     topology = cluster.topology
     sizes = topology.sizes
+    url = public_name.parsed(topology.public_url)
     return {
         "topology": topology,
         "layout": cluster.layout,
@@ -357,7 +386,9 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "redis_user": server_urls.REDIS_USER,
         "redis_peer": server_urls.REDIS_PEER,
         "problems": _PROBLEMS,
-        "problem": _problem,
+        "problem": partial(_problem, url.path if url else ""),
+        "public": public_name,
+        "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
         "most_found": _MOST_FOUND,
         "server_options": server_options(sizes),
@@ -415,9 +446,10 @@ def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
             yield name, value, reason
 
 
-def _problem(status: int, title: str, detail: str) -> str:
+def _problem(public_path: str, status: int, title: str, detail: str) -> str:
     slug = re.sub(r"[^a-z]+", "-", title.lower())
-    body = {"type": f"/docs/errors/{slug}", "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
+    shown = f"{public_path}/docs/errors/{slug}"
+    body = {"type": shown, "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
     return msgspec.json.encode(body).decode().replace("'", "")
 
 
