@@ -33,7 +33,16 @@ _USED = {
 }  # fmt: skip
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000
-_MS = {"remount": 0x20, "ro": 0x1, "bind": 0x1000, "rec": 0x4000, "private": 0x40000, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8}
+_MS = {
+    "remount": 0x20,
+    "ro": 0x1,
+    "bind": 0x1000,
+    "rec": 0x4000,
+    "private": 0x40000,
+    "nosuid": 0x2,
+    "nodev": 0x4,
+    "noexec": 0x8,
+}
 _FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 _NAMESPACE_FLAGS = 0x7E020000 | 0x80  # CLONE_NEW* of clone(), unshare() and setns()
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001

@@ -18,6 +18,7 @@ import pytest
 from matinee.errors import OperatorError
 from matinee.ops import host_names, rendering, topology
 from matinee.ops.engines import program
+from matinee.ops.patroni import REST_USER
 from matinee.ops.patroni import program as patroni_program
 from tests.processes import matinee
 
@@ -56,7 +57,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def use(path: Path, certificate: Path) -> None:
     """Write a certificate that is there into a balancer's file."""
-    path.write_text(path.read_text().replace("/etc/matinee/tls/public.pem", str(certificate)))
+    text = path.read_text().replace("/etc/matinee/tls/public.pem", str(certificate))
+    path.write_text(text.replace("/etc/matinee/", f"{path.parent}/"))  # the files of the node itself, where they were rendered
 
 
 @pytest.mark.parametrize("target", rendering.TARGETS)
@@ -117,6 +119,7 @@ def reachable_etcd() -> Iterator[topology.Topology]:
 def checked_by_patroni(path: Path) -> tuple[int, str]:
     """Return what Patroni says of a file, with passwords as it gets them."""
     environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in rendering.PATRONI_PASSWORDS}
+    environment["PATRONI_RESTAPI_USERNAME"] = REST_USER
     command = [*patroni_program(), "--validate-config", "--ignore-listen-port", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -191,7 +194,9 @@ def test_only_a_balancer_with_a_low_port_may_listen_below_1024(tmp_path: Path, b
 def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_path: Path) -> None:
     written = rendering.render(example(), "systemd", tmp_path / "out")
 
-    shown = sorted(str(path.relative_to(tmp_path / "out/three")) for path in written if path.is_relative_to(tmp_path / "out/three"))
+    shown = sorted(
+        str(path.relative_to(tmp_path / "out/three")) for path in written if path.is_relative_to(tmp_path / "out/three")
+    )
     assert shown == [
         "README.md",
         "etc/matinee/database-3.yml",
@@ -199,12 +204,18 @@ def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_pa
         "etc/matinee/patroni.env",
         "etc/matinee/secrets.env",
         "etc/matinee/server-3.env",
+        "etc/matinee/tls/ca.crt",
+        "etc/matinee/tls/database-3.crt",
+        "etc/matinee/tls/database-3.key",
+        "etc/matinee/tls/etcd-3.crt",
+        "etc/matinee/tls/etcd-3.key",
         "etc/systemd/system/matinee-database-3.service",
         "etc/systemd/system/matinee-etcd-3.service",
         "etc/systemd/system/matinee-server-3.service",
         "install",
     ]
-    assert {path.stat().st_mode & 0o777 for path in written if path.name != "install"} == {0o600}
+    programs = {"install", "public-certificate"}
+    assert {path.stat().st_mode & 0o777 for path in written if path.name not in programs} == {0o600}
     folders = [tmp_path / "out", *(tmp_path / "out" / name for name in ("one", "two", "three"))]
     assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 4
 
@@ -342,5 +353,6 @@ def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: P
 
     assert done.returncode == 0, done.stderr
     assert "movies.example.org is an example: write your own name into public_url" in done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "secrets.json", "three", "two"]
+    made = ["certificates", "one", "secrets.json", "three", "two"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == made
     assert matinee(tmp_path, "cluster", "render", "out", "--topology", "none.toml").returncode == 2

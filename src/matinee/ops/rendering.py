@@ -371,7 +371,7 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
     """Return a node's unit; None when Debian's own runs it."""
     config = cluster.layout.config(node, suffix_of(cluster.topology, node))
     unit = units.unit_of(cluster.topology, node, config, cluster.patroni)
-    return unit and _template("unit.service").render(node=node, unit=unit, topology=cluster.topology)
+    return None if unit is None else _template("unit.service").render(node=node, unit=unit, topology=cluster.topology)
 
 
 def _context(cluster: Cluster) -> dict[str, Any]:
