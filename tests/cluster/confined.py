@@ -109,7 +109,7 @@ def _hide_files(service: dict[str, list[str]], writable: list[str]) -> None:
         for path in [*writable, "/dev", "/proc"]:
             _set_read_only(path, on=False)
     if "PrivateTmp" in service:
-        for path in ("/tmp", "/var/tmp"):  # noqa: S108
+        for path in ("/tmp", "/var/tmp"):
             _mount("tmpfs", path, "tmpfs", _MS["nosuid"] | _MS["nodev"], "mode=1777")
     if "ProtectHome" in service:
         for path in ("/home", "/root"):
