@@ -1,7 +1,7 @@
 """The path of MATINEE_PUBLIC_URL: requests below it are those of the service, whether a proxy has passed the path on or not.
 
-Called by asgi.py, which puts it around the front only when there is such a path, so that nobody else pays. Inside, all of the
-service sees paths without it; what is sent to clients gets it back from answers.base_url, docs.py and Django's script name.
+Called by asgi.py, which puts it around the front only when there is such a path; without one it costs nothing. Inside, all of
+the service sees paths without it. Answers get it back from answers.base_url, docs.py and Django's script name.
 This module must never decide what answers a request.
 """
 
