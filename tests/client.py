@@ -11,6 +11,7 @@ import httpx
 
 from matinee.config import Config
 from matinee.http.app import build
+from matinee.http.public_path import below
 
 
 class Client:
@@ -24,7 +25,8 @@ class Client:
         for shared in (self.health.position, self.health.metrics):
             shared.kept_s = 0.0  # a test sees each change at once
         self._loop = asyncio.new_event_loop()
-        transport = httpx.ASGITransport(app=self.front)  # type: ignore[arg-type]
+        app = below(self.config.public_path, self.front)
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         self._http = httpx.AsyncClient(
             transport=transport, base_url="http://testserver", headers={"accept-encoding": "identity"}
         )

@@ -145,7 +145,11 @@ class SettingTable:
         "second. A half is for good answers, a quarter each for 4xx and 5xx. 0 logs all; raise it above 4,000 requests/s.",
     )
     public_url: str = _setting(
-        "MATINEE_PUBLIC_URL", "", base_url, "Address under which clients see this service; empty is what each request says."
+        "MATINEE_PUBLIC_URL",
+        "",
+        base_url,
+        "Address under which clients see this service, with a path if it has one, such as "
+        "https://example.org/films: a proxy may pass that path on or take it off. Empty is what each request says.",
     )
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
         "MATINEE_TRUSTED_PROXIES",
@@ -230,7 +234,7 @@ class SettingTable:
         "MATINEE_OPS_PUBLIC",
         False,
         flag,
-        "Whether the service's own port answers /metrics and the details of /readyz while MATINEE_OPS_ADDRESS is off. They name "
+        "Whether the service's own port answers /metrics and the whole /readyz while MATINEE_OPS_ADDRESS is off. They name "
         "database addresses and their lag: set it only where the port is not public and a second one is impossible.",
     )
     certificates: Path | None = _setting(

@@ -13,7 +13,7 @@ from structlog.testing import CapturingLogger
 
 import matinee
 from matinee.config import Config
-from matinee.errors import LeaderUnavailable, NoReaderAvailable
+from matinee.errors import InternalError, LeaderUnavailable, NoReaderAvailable, OperatorError
 from matinee.http import problems
 
 SENT_TO_CLIENTS = {"LeaderUnavailable", "NoReaderAvailable", "Overloaded", "Unavailable", "InternalError"}
@@ -42,6 +42,18 @@ def test_the_details_of_failures_hold_fixed_words_positions_and_limits_only() ->
 
     assert len(found) > 15
     assert {place: shown(detail) - SHOWN for place, detail in found.items() if shown(detail) - SHOWN} == {}
+
+
+def test_an_error_for_operators_is_a_fault_of_ours_to_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = CapturingLogger()
+    monkeypatch.setattr(problems, "log", logger)
+
+    shown = problems.as_matinee_error(OperatorError("10.0.0.7 does not resolve; correct DATABASE_URL."), {"path": "/"})
+
+    assert (type(shown), shown.detail) == (
+        InternalError, "Something went wrong on our side; it is in the log under this request_id."
+    )  # fmt: skip
+    assert "10.0.0.7" in str(logger.calls[0].kwargs["exc_info"])
 
 
 @pytest.mark.parametrize("kind", [LeaderUnavailable, NoReaderAvailable])

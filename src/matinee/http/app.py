@@ -84,7 +84,7 @@ def api(config: Config, source: Source | None = None) -> Litestar:
         logging_config=None,
         request_max_body_size=None,  # the front counts
     )
-    app.state.openapi = openapi.document(app)
+    app.state.openapi = openapi.document(app, config.public_path)
     return app
 
 

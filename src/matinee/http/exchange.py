@@ -33,7 +33,7 @@ ALWAYS_ANSWERED = frozenset(("/livez", "/readyz", "/metrics"))
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
 _LAST_RESORT = (
-    b'{"type":"/docs/errors/internal-error","title":"A fault of ours; the request id finds it in the log.","status":500,'
+    b'{"type":"%b/docs/errors/internal-error","title":"A fault of ours; the request id finds it in the log.","status":500,'
     b'"detail":"Something went wrong on our side.","errors":[],"request_id":"%b"}'
 )
 
@@ -120,7 +120,7 @@ class Exchange:
                 return  # there is no client to answer any more
             if self._status:
                 raise
-            body = _LAST_RESORT % self._scope["matinee.request_id"].encode()
+            body = _LAST_RESORT % (self._front.config.public_url.encode(), self._scope["matinee.request_id"].encode())
             headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
             await self._pass_on({"type": "http.response.start", "status": 500, "headers": headers})
             await self._pass_on({"type": "http.response.body", "body": body})

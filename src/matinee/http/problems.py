@@ -19,6 +19,7 @@ from matinee.errors import (
     MatineeError,
     MethodNotAllowed,
     NotFound,
+    OperatorError,
     RequestError,
     RequestTimeout,
     StaleVersion,
@@ -91,8 +92,8 @@ def _headers(error: MatineeError) -> Headers:
 def as_matinee_error(error: Exception, scope: Any) -> MatineeError:
     """Return our own error for one of the framework's, or for a fault of ours, which is logged here."""
     path = scope.get("path", "")
-    if isinstance(error, MatineeError):
-        return error
+    if isinstance(error, MatineeError) and not isinstance(error, OperatorError):
+        return error  # an OperatorError is for the command line: it names files and servers
     if isinstance(error, NotFoundException):
         return NotFound(f"There is nothing at {path[:200]!r}. The addresses stand in /openapi.json and at /docs.")
     if isinstance(error, MethodNotAllowedException):
