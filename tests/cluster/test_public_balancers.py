@@ -108,6 +108,14 @@ def test_plain_http_redirects_to_the_public_name_whatever_host_is_named(
     assert answer.headers["strict-transport-security"] is None
 
 
+def test_another_host_than_the_public_name_is_refused_and_stands_nowhere(public: Public) -> None:
+    with public.client() as client:
+        answers = [client.get(path, headers={"host": "evil.example"}) for path in ("/v1/movies?limit=1", "/admin/login/")]
+
+    assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [(400, "/docs/errors/host-not-allowed")] * 2
+    assert not any("evil" in value for answer in answers for value in answer.headers.values())
+
+
 @contextmanager
 def certbot(port: int) -> Iterator[None]:
     """Answer a challenge as `certbot --standalone` does while it runs."""

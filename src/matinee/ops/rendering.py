@@ -7,7 +7,6 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matinee.addresses import host_port, is_ip
 from matinee.errors import OperatorError
 from matinee.ops import public_name
+from matinee.ops.balancer_answers import own_answers, problem
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
@@ -32,16 +32,6 @@ DRAIN_S = 4
 SECRETS = ("postgres", "replicator", "rewinder", "matinee_writer", "matinee_reader", "secret_key")
 _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
-# What the balancer answers by itself: status, title, what to do, and Retry-After.
-_PROBLEMS = (
-    (404, "Not Found", "There is nothing at this address.", 0),
-    (408, "Request Timeout", "The request came too slowly; send it at once.", 0),
-    (413, "Body Too Large", f"The body is larger than {MAX_BODY_BYTES} bytes; send less.", 0),
-    (429, "Too Many Requests", "This address sends too many requests; wait, then send fewer.", 10),
-    (502, "Bad Gateway", "The server broke off its answer; try again, a write with the same Idempotency-Key.", 1),
-    (503, "Unavailable", "No server has room for this request right now; try again.", 1),
-    (504, "Gateway Timeout", "The server did not answer in time; try again, a write with the same Idempotency-Key.", 1),
-)  # fmt: skip
 _MOST_FOUND = 32  # servers that DNS may name
 # The balancer looks at each server every second, sooner while it is in doubt; one that comes back gets its share bit by bit.
 _CHECKS = "check inter 1s fastinter 250ms downinter 1s fall 2 rise 2 slowstart 5s"
@@ -311,8 +301,8 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "topology": topology,
         "layout": cluster.layout,
         "secrets": cluster.secrets,
-        "problems": _PROBLEMS,
-        "problem": partial(_problem, url.path if url else ""),
+        "problems": own_answers(MAX_BODY_BYTES),
+        "problem": partial(problem, url.path if url else ""),
         "public": public_name,
         "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
@@ -370,13 +360,6 @@ def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     for name, (value, reason) in {**SETTINGS, **chosen}.items():
         if name not in own:
             yield name, value, reason
-
-
-def _problem(public_path: str, status: int, title: str, detail: str) -> str:
-    slug = re.sub(r"[^a-z]+", "-", title.lower())
-    shown = f"{public_path}/docs/errors/{slug}"
-    body = {"type": shown, "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
-    return msgspec.json.encode(body).decode().replace("'", "")
 
 
 def _bytes(size: str) -> int:
