@@ -23,9 +23,9 @@ def own_answers(max_body_bytes: int) -> tuple[tuple[int, str, str, int], ...]:
     )
 
 
-def problem(public_path: str, status: int, title: str, detail: str) -> str:
-    """Return the body of an answer; its `type` lies below the path of the public URL."""
+def problem(public_url: str, status: int, title: str, detail: str) -> str:
+    """Return the body of an answer; its `type` is below the public URL, as in those of the servers."""
     slug = re.sub(r"[^a-z]+", "-", title.lower())
-    shown = f"{public_path}/docs/errors/{slug}"
+    shown = f"{public_url}/docs/errors/{slug}"
     body = {"type": shown, "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
     return msgspec.json.encode(body).decode().replace("'", "")

@@ -302,7 +302,7 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "layout": cluster.layout,
         "secrets": cluster.secrets,
         "problems": own_answers(MAX_BODY_BYTES),
-        "problem": partial(problem, url.path if url else ""),
+        "problem": partial(problem, topology.public_url),
         "public": public_name,
         "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
