@@ -108,6 +108,15 @@ def test_plain_http_redirects_to_the_public_name_whatever_host_is_named(
     assert answer.headers["strict-transport-security"] is None
 
 
+def test_another_host_than_the_public_name_is_refused_and_stands_nowhere(public: Public) -> None:
+    with public.client() as client:
+        answers = [client.get(path, headers={"host": "evil.example"}) for path in ("/v1/movies?limit=1", "/admin/login/")]
+
+    expected = f"{public.url}/docs/errors/host-not-allowed"
+    assert [(answer.status_code, answer.json()["type"]) for answer in answers] == [(400, expected)] * 2
+    assert not any("evil" in value for answer in answers for value in answer.headers.values())
+
+
 @contextmanager
 def certbot(port: int) -> Iterator[None]:
     """Answer a challenge as `certbot --standalone` does while it runs."""
@@ -158,13 +167,14 @@ _SPELLINGS = [
 
 @pytest.mark.parametrize("name", [*_INTERNAL, "%6Detrics", "metric%73", "%72eadyz", "livez%2f"])
 def test_no_spelling_of_an_internal_path_is_answered(public: Public, name: str) -> None:
-    assert httpx.get(f"{public.server.url}/metrics").status_code == 200  # else this shows nothing
+    assert httpx.get(f"{public.server.url}/livez").status_code == 200  # else this shows nothing
+    expected = f'"type":"{public.url}/docs/errors/not-found"'
     seen = {}
     for spelling in _SPELLINGS:
         wire = http.client.HTTPSConnection("localhost", public.node.port, context=ssl._create_unverified_context())
         wire.request("GET", spelling.format(name))
         answer = wire.getresponse()
-        seen[spelling] = (answer.status, answer.headers["content-type"], "/errors/not-found" in answer.read().decode())
+        seen[spelling] = (answer.status, answer.headers["content-type"], expected in answer.read().decode())
         wire.close()
 
     assert {kind for kind in seen.values() if kind[0] != 400} == {(404, "application/problem+json", True)}, seen

@@ -149,6 +149,9 @@ def certbot_command(host: str, port: int) -> str:
 
 
 def internal_pattern(path: str) -> str:
-    """Return the regular expression of the decoded paths that only operators may ask, with and without the public path."""
-    prefix = rf"({re.escape(path.lstrip('/'))}/+)?" if path else ""
+    """Return the regular expression of the decoded paths that only operators may ask, with and without the public path.
+
+    It matches more than the servers answer: repeated slashes, and the public path several times.
+    """
+    prefix = f"({'/+'.join(map(re.escape, path.strip('/').split('/')))}/+)*" if path else ""
     return rf"^/+{prefix}({'|'.join(INTERNAL_PATHS)})/*$"

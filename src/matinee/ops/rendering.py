@@ -7,7 +7,6 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matinee.addresses import host_port, is_ip
 from matinee.errors import OperatorError
 from matinee.ops import installing, public_name, server_urls, units
+from matinee.ops.balancer_answers import own_answers, problem
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System, Tls
 from matinee.ops.patroni import REST_USER
@@ -37,16 +37,6 @@ SECRETS = (
 _USERS_SUFFIX = ".htpasswd"
 _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
-# What the balancer answers by itself: status, title, what to do, and Retry-After.
-_PROBLEMS = (
-    (404, "Not Found", "There is nothing at this address.", 0),
-    (408, "Request Timeout", "The request came too slowly; send it at once.", 0),
-    (413, "Body Too Large", f"The body is larger than {MAX_BODY_BYTES} bytes; send less.", 0),
-    (429, "Too Many Requests", "This address sends too many requests; wait, then send fewer.", 10),
-    (502, "Bad Gateway", "The server broke off its answer; try again, a write with the same Idempotency-Key.", 1),
-    (503, "Unavailable", "No server has room for this request right now; try again.", 1),
-    (504, "Gateway Timeout", "The server did not answer in time; try again, a write with the same Idempotency-Key.", 1),
-)  # fmt: skip
 _MOST_FOUND = 32  # servers that DNS may name
 # The balancer looks at each server every second, sooner while it is in doubt; one that comes back gets its share bit by bit.
 _CHECKS = "check inter 1s fastinter 250ms downinter 1s fall 2 rise 2 slowstart 5s"
@@ -385,8 +375,8 @@ def _context(cluster: Cluster) -> dict[str, Any]:
         "tls": cluster.layout.tls if topology.tls else None,
         "redis_user": server_urls.REDIS_USER,
         "redis_peer": server_urls.REDIS_PEER,
-        "problems": _PROBLEMS,
-        "problem": partial(_problem, url.path if url else ""),
+        "problems": own_answers(MAX_BODY_BYTES),
+        "problem": partial(problem, topology.public_url),
         "public": public_name,
         "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
@@ -444,13 +434,6 @@ def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     for name, (value, reason) in {**SETTINGS, **chosen}.items():
         if name not in own:
             yield name, value, reason
-
-
-def _problem(public_path: str, status: int, title: str, detail: str) -> str:
-    slug = re.sub(r"[^a-z]+", "-", title.lower())
-    shown = f"{public_path}/docs/errors/{slug}"
-    body = {"type": shown, "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
-    return msgspec.json.encode(body).decode().replace("'", "")
 
 
 def _bytes(size: str) -> int:

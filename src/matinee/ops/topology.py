@@ -148,6 +148,9 @@ def write(topology: Topology) -> str:
     ]
     for name, shown in (
         ("name", _quoted(topology.name)),
+        ("public_url", _quoted(topology.public_url) + "  # the address that clients use: write your own name"),
+        ("https", _quoted(topology.https) + '  # TLS at the balancer: your "certificate", "acme" (certbot), or "off"'),
+        ("trusted_proxies", _list(topology.trusted_proxies) + '  # in front of the balancer, as "10.1.0.0/16"'),
         ("balancer", _quoted(topology.balancer) + "  # or " + " or ".join(f'"{other}"' for other in BALANCERS[1:])),
         ("balance", _quoted(topology.balance) + '  # or "bounded-load": the same movie goes to the same server'),
         ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
@@ -156,12 +159,6 @@ def write(topology: Topology) -> str:
         ("monitoring", _quoted(topology.monitoring) + '  # or "network": ops_port of each server for a Prometheus elsewhere'),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
         ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
-        ("public_url", _quoted(topology.public_url) + "  # the address that clients use: write your own name"),
-        ("https", _quoted(topology.https) + '  # TLS at the balancer: your "certificate", "acme" (certbot), or "off"'),
-        (
-            "trusted_proxies",
-            f"[{', '.join(map(_quoted, topology.trusted_proxies))}]  # in front of the balancer, as 10.1.0.0/16",
-        ),
         ("resolver", _quoted(topology.resolver) + "  # a DNS server that has them, and host names, as 10.0.0.53:53"),
     ):
         lines.append(f"{name} = {shown}")
@@ -380,6 +377,10 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
 def _flag(value: bool) -> str:
