@@ -34,6 +34,9 @@ def certificates(
     renew: Annotated[bool, typer.Option("--renew", help="Make every certificate anew; the CA stays.")] = False,
     new_ca: Annotated[bool, typer.Option("--new-ca", help="Make a new CA that is trusted beside the old one.")] = False,
     drop_old_ca: Annotated[bool, typer.Option("--drop-old-ca", help="End the trust in the old CA.")] = False,
+    running: Annotated[
+        bool, typer.Option("--running", help="Those of the cluster that `cluster up` made; its nodes use them at once.")
+    ] = False,
     as_json_: Json = False,
 ) -> None:
     """Make and renew the certificates of a topology; exit code 1 when one has fewer than 14 days left after that.
@@ -43,17 +46,25 @@ def certificates(
     """
     if renew + new_ca + drop_old_ca > 1:
         raise OperatorError("--renew, --new-ca and --drop-old-ca are steps of their own; give one at a time.")
-    said = topologies.read(file)
-    require_output(configuration.load(), out, file)
-    folder = out.resolve() / FOLDER
-    outcomes = _run(folder, said, renew=renew, new_ca=new_ca, drop_old_ca=drop_old_ca)
+    if running and (new_ca or drop_old_ca):
+        raise OperatorError("--running renews certificates only; a cluster on one machine gets a new CA when it is made anew.")
+    if running:
+        folder, outcomes = _renew_running(renew=renew)
+    else:
+        said = topologies.read(file)
+        require_output(configuration.load(), out, file)
+        folder = out.resolve() / FOLDER
+        outcomes = _run(folder, said, renew=renew, new_ca=new_ca, drop_old_ca=drop_old_ca)
     now = datetime.now(UTC)
     rows = [_row(outcome, now) for outcome in outcomes]
     if as_json_:
         as_json(rows)
     else:
         table(_COLUMNS, [(row["name"], " ".join(row["hosts"]), row["expires"], row["days_left"], row["done"]) for row in rows])
-    _say_what_is_next(folder, outcomes, new_ca=new_ca)
+    if running:
+        tell(f"Certificates renewed and in use: {sum(bool(outcome.written) for outcome in outcomes)}.")
+    else:
+        _say_what_is_next(folder, outcomes, new_ca=new_ca)
     late = [row["name"] for row in rows if row["days_left"] < _LEAST_DAYS]
     if late:
         tell(f"Fewer than {_LEAST_DAYS} days left: {', '.join(late)}. Renew with --renew; for ca use --new-ca.")
@@ -70,6 +81,16 @@ def _run(folder: Path, said: topologies.Topology, *, renew: bool, new_ca: bool, 
     if drop_old_ca:
         return files.drop_old_ca(folder, said.name, wanted)
     return files.issue(folder, said.name, wanted, renew=renew)
+
+
+def _renew_running(*, renew: bool) -> tuple[Path, list[Outcome]]:
+    from matinee.cli.cluster_home import alone
+    from matinee.ops import renewal
+
+    with alone() as (_, cluster):
+        if not cluster.shape.tls:
+            raise OperatorError("This cluster has no certificates: `matinee cluster up --ha` makes one that has.")
+        return cluster.certificates, renewal.renew(cluster, all_of_them=renew)
 
 
 def _row(outcome: Outcome, now: datetime) -> dict[str, Any]:

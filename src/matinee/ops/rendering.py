@@ -146,7 +146,8 @@ def _certificate_files(cluster: Cluster, folder: Path, root: Path, nodes: list[P
         group = units.user_of(cluster.topology, node.role)
         for suffix in _CERTIFICATE_FILES.get(group, (".crt", ".key")) if node.role != "server" else ():
             text = (folder / f"{node.name}{suffix}").read_text(encoding="ascii")
-            yield Rendered(tls / f"{node.name}{suffix}", text, group=group, mode=0o640)
+            # A certificate is no secret, and the servers report when each one ends.
+            yield Rendered(tls / f"{node.name}{suffix}", text, group=group, mode=0o644 if suffix == ".crt" else 0o640)
 
 
 _CERTIFICATE_FILES = {"haproxy": (".pem",)}  # by user: HAProxy reads both from one file
@@ -264,8 +265,12 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     if cluster.layout.is_system:
         yield "MATINEE_ENV", "production", "secrets must be given, see secrets.env"
         yield "MATINEE_HOME", "/var/lib/matinee", "its own folder"
+        if topology.tls:
+            yield "MATINEE_CERTIFICATES", str(cluster.layout.tls(node).folder), "the certificates whose end it reports"
         return  # what holds passwords stands in secrets.env
     yield from server_urls.variables(topology, cluster.secrets, cluster.authorities)
+    if topology.tls:
+        yield "MATINEE_CERTIFICATES", str(cluster.layout.tls(node).folder), "the certificates whose end it reports"
     for name, value in cluster.settings.items():
         yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
 
