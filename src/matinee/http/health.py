@@ -1,6 +1,7 @@
 """Is this process alive, is it ready, what has it counted: /livez, /readyz, /metrics. Called by load balancers and Prometheus.
 
-The service's own listener answers a status alone. What names databases, their addresses and lag is for operators: on the listener of MATINEE_OPS_ADDRESS (ops_listener.py), and for `matinee get`.
+The service's own listener answers a status alone. What names databases, their addresses and lag is for operators: on the
+listener of MATINEE_OPS_ADDRESS (ops_listener.py), and for `matinee get`.
 Invariant: /livez never touches the catalogue, so that a slow disk does not get every server killed at once.
 """
 
