@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.servers import free_port, pin
@@ -15,11 +15,11 @@ _START_S = 10.0
 
 
 @contextmanager
-def redis_server(*, core: int, most_mib: int = 512) -> Iterator[str]:
-    """Run a Redis that writes nothing to disk, until the block ends; give its address."""
+def redis_server(*, core: int, most_mib: int = 512, more: Sequence[str] = ()) -> Iterator[str]:
+    """Run a Redis that writes nothing to disk, until the block ends; give its address. `more` are further options."""
     port = free_port()
     bounds = ["--maxmemory", f"{most_mib}mb", "--maxmemory-policy", "allkeys-lfu", "--lfu-decay-time", "10"]
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *bounds]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *bounds, *more]
     with tempfile.TemporaryDirectory(prefix="matinee-bench-redis-") as folder:
         started = subprocess.Popen(
             command,

@@ -80,13 +80,13 @@ def measure(given: argparse.Namespace, folder: Path) -> Iterator[Line]:
     here = Path(__file__).resolve().parent.parent
     before, now = Version(given.other.resolve(), folder / "before"), Version(here, folder / "now")
     pairs = [(_import_s(before, n, given.server_core), _import_s(now, n, given.server_core)) for n in range(given.imports)]
-    yield _line("import of the sample, s of processor time", pairs, [(0.0, 0.0)])
+    yield line_of("import of the sample, s of processor time", pairs, [(0.0, 0.0)])
     for case, settings in _CASES.items():
         with ExitStack() as stack:
             servers = [stack.enter_context(_serving(version, case, settings, given)) for version in (before, now)]
-            paths = _paths(servers, folder)
-            rounds = [[_turn(server, paths, given, seed) for server in servers] for seed in range(given.rounds + 1)][1:]
-        yield _line(
+            paths = asked_paths(servers, folder)
+            rounds = [[turn(server, paths, given, seed) for server in servers] for seed in range(given.rounds + 1)][1:]
+        yield line_of(
             f"{case}, requests/s",
             [(one.per_s, other.per_s) for one, other in rounds],
             [(one.p99_ms, other.p99_ms) for one, other in rounds],
@@ -114,7 +114,7 @@ def _serving(version: Version, case: str, settings: Mapping[str, str], given: ar
         yield process
 
 
-def _paths(servers: Sequence[Process], folder: Path) -> Path:
+def asked_paths(servers: Sequence[Process], folder: Path) -> Path:
     """Ask all servers for the movies that are asked for, twice, so that they are in memory; return the file of their paths."""
     paths = [f"/v1/movies/{number}" for number in range(1, _MOVIES + 1)]
     for server in servers:
@@ -129,12 +129,12 @@ def _paths(servers: Sequence[Process], folder: Path) -> Path:
     return file
 
 
-def _turn(server: Process, paths: Path, given: argparse.Namespace, seed: int) -> load.Measured:
+def turn(server: Process, paths: Path, given: argparse.Namespace, seed: int) -> load.Measured:
     server.wait_until_idle()
     return load.run(server.url, paths, core=given.load_core, seconds=given.seconds, connections=_CONNECTIONS, seed=seed)
 
 
-def _line(case: str, pairs: Sequence[tuple[float, float]], p99_ms: Sequence[tuple[float, float]]) -> Line:
+def line_of(case: str, pairs: Sequence[tuple[float, float]], p99_ms: Sequence[tuple[float, float]]) -> Line:
     before, now = (statistics.median(values) for values in zip(*pairs, strict=True))
     ratio = statistics.median(now / before for before, now in pairs)
     return Line(case, before, now, ratio, *(statistics.median(values) for values in zip(*p99_ms, strict=True)))

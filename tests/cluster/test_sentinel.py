@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from matinee.ops import engines, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.processes import free_port
+from matinee.ops.server_urls import REDIS_PEER, REDIS_USER
 from matinee.ops.topology import Place, Topology, example, faults_of, ports_of
 from tests.processes import eventually
 
@@ -24,19 +24,14 @@ _COUNTS = {"redis": 2, "sentinel": 3, "front": 1}
 
 @dataclass
 class Running:
-    """The engines that run, by name, and the port at which the front leads to the master."""
+    """The engines that run, by name, and the master as it is reached through the front."""
 
     nodes: dict[str, EngineNode]
-    port: int
+    master: EngineNode
 
     def write(self, name: str) -> bytes:
-        """Write a key by the front and return what Redis says."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.sendall(b"SET %b 1\r\n" % name.encode())
-                return connection.recv(100)
-        except OSError:
-            return b""
+        """Write a key by the front, as a server does, and return what Redis says."""
+        return self.master.say(b"SET matinee:%b 1\r\n" % name.encode())
 
 
 def cluster_of_this_machine() -> Topology:
@@ -63,15 +58,20 @@ def running(tmp_path: Path) -> Iterator[Running]:
     assert faults_of(topology) == []
     rendering.render(topology, "local", tmp_path)
     layout, nodes = Local(tmp_path, tmp_path / "data", tmp_path, tmp_path / "certificates"), {}
+    passwords = rendering.kept_secrets(tmp_path / "secrets.json")
+    logins = {"redis": f"{REDIS_USER} {passwords['redis']}", "sentinel": f"{REDIS_PEER} {passwords['redis_peer']}", "front": ""}
     with ExitStack() as left:
         for node in topology.of(*_COUNTS):
             layout.data(node).mkdir(parents=True)
             config = layout.config(node, rendering.suffix_of(topology, node))
             command = engines.command_of(node.role, "haproxy", config, layout.data(node), layout.master(node))
-            nodes[node.name] = EngineNode(node, command, tmp_path / f"{node.name}.log")
+            log, login = tmp_path / f"{node.name}.log", logins[node.role]
+            nodes[node.name] = EngineNode(node, command, log, tls=layout.tls(node), login=login)
             left.callback(nodes[node.name].end)
             nodes[node.name].start()
-        yield Running(nodes, topology.of("front")[0].ports["redis_port"])
+        (front,) = topology.of("front")
+        behind = replace(front, role="redis", ports={"port": front.ports["redis_port"]})
+        yield Running(nodes, EngineNode(behind, [], tmp_path / "none", tls=layout.tls(front), login=logins["redis"]))
 
 
 def test_when_the_master_is_killed_the_front_leads_to_the_one_that_took_its_place(running: Running) -> None:

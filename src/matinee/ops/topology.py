@@ -213,37 +213,46 @@ def ports_of(role: str, *, high_availability: bool = True, https: str = "off") -
 
 def faults_of(topology: Topology) -> list[str]:
     """Return in sentences what a cluster like this cannot run with."""
-    faults = list(_clashes(topology.places))
-    faults += public_name.faults(topology.public_url, topology.https, topology.trusted_proxies, len(topology.of("balancer")))
-    if not topology.of("database"):
-        faults.append("no node has the role database; the first one is the leader")
+    public = public_name.faults(topology.public_url, topology.https, topology.trusted_proxies, len(topology.of("balancer")))
+    own = (_server_faults, _database_faults, _cache_faults)
+    return [*_clashes(topology.places), *public, *(fault for faults in own for fault in faults(topology))]
+
+
+def _server_faults(topology: Topology) -> Iterable[str]:
     if not topology.of("server") and not topology.discovery:
-        faults.append("no node has the role server")
+        yield "no node has the role server"
     if topology.discovery and (topology.balancer != "haproxy" or not _RESOLVER.fullmatch(topology.resolver)):
-        faults.append('discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"')
+        yield 'discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"'
     if topology.resolver and not topology.discovery and not _RESOLVER.fullmatch(topology.resolver):
-        faults.append(f'resolver = "{topology.resolver}": it must be the address of a DNS server, as in "10.0.0.53:53"')
+        yield f'resolver = "{topology.resolver}": it must be the address of a DNS server, as in "10.0.0.53:53"'
     named = [place for place in topology.of("server") if not is_ip(place.address)]
     if topology.monitoring == "network" and named:
-        faults.append(f'monitoring = "network" needs an IP address for the host of {named[0].name}, not {named[0].address}')
-    if topology.high_availability:
-        if len(topology.of("etcd")) not in (3, 5):
-            faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")
-        if len(topology.of("database")) < 3:
-            faults.append("high_availability needs 3 nodes of the role database or more: a leader, and two that may follow it")
-        if not topology.of("front"):
-            faults.append("high_availability needs a node of the role front, which leads writes to whoever is the leader")
-    elif stray := topology.of("etcd", "front"):
-        faults.append(f"{stray[0].name} is of no use without high_availability = true")
-    if topology.of("sentinel") and (
-        len(topology.of("sentinel")) < 3 or not topology.of("front") or len(topology.of("redis")) < 2
-    ):
-        faults.append("sentinel needs 3 nodes of its role, 2 of redis, and a front that leads to whichever Redis is the master")
-    if topology.of("sentinel") and any("redis_port" not in front.ports for front in topology.of("front")):
-        faults.append("a front with a sentinel needs redis_port, where servers reach the master: redis_port = 6380")
-    if len(topology.of("redis")) > 1 and not topology.of("sentinel"):
-        faults.append("several nodes of the role redis need 3 of the role sentinel; for a cache one Redis is enough")
-    return faults
+        yield f'monitoring = "network" needs an IP address for the host of {named[0].name}, not {named[0].address}'
+
+
+def _database_faults(topology: Topology) -> Iterable[str]:
+    if not topology.of("database"):
+        yield "no node has the role database; the first one is the leader"
+    if not topology.high_availability:
+        if stray := topology.of("etcd", "front"):
+            yield f"{stray[0].name} is of no use without high_availability = true"
+        return
+    if len(topology.of("etcd")) not in (3, 5):
+        yield "high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone"
+    if len(topology.of("database")) < 3:
+        yield "high_availability needs 3 nodes of the role database or more: a leader, and two that may follow it"
+    if not topology.of("front"):
+        yield "high_availability needs a node of the role front, which leads writes to whoever is the leader"
+
+
+def _cache_faults(topology: Topology) -> Iterable[str]:
+    sentinels, fronts, redis = (topology.of(role) for role in ("sentinel", "front", "redis"))
+    if sentinels and (len(sentinels) < 3 or not fronts or len(redis) < 2):
+        yield "sentinel needs 3 nodes of its role, 2 of redis, and a front that leads to whichever Redis is the master"
+    if sentinels and any("redis_port" not in front.ports for front in fronts):
+        yield "a front with a sentinel needs redis_port, where servers reach the master: redis_port = 6380"
+    if len(redis) > 1 and not sentinels:
+        yield "several nodes of the role redis need 3 of the role sentinel; for a cache one Redis is enough"
 
 
 def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
