@@ -125,7 +125,8 @@ def certbot(port: int) -> Iterator[None]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(f"answer to {self.path}".encode())
+            forwarded = ", ".join(self.headers.get_all("x-forwarded-for", []))
+            self.wfile.write(f"{self.path} for {forwarded}".encode())
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -143,9 +144,19 @@ def test_a_challenge_over_plain_http_reaches_certbot_and_without_it_gets_a_probl
     with certbot(public.node.place.ports["acme_port"]):
         answer = httpx.get(public.plain_url + challenge)
 
-    assert (answer.status_code, answer.text) == (200, f"answer to {challenge}")
+    assert (answer.status_code, answer.text) == (200, f"{challenge} for 127.0.0.1")
     assert without.status_code in {502, 503}
     assert without.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(("source", "expected"), [(PROXY, f"192.0.2.7, {PROXY}"), ("127.0.0.9", "127.0.0.9")])
+def test_what_a_stranger_says_of_the_way_it_came_is_dropped(public: Public, source: str, expected: str) -> None:
+    challenge = "/.well-known/acme-challenge/token"
+
+    with certbot(public.node.place.ports["acme_port"]), public.client(source) as client:
+        answer = client.get(challenge, headers={"x-forwarded-for": "192.0.2.7"})
+
+    assert answer.text == f"{challenge} for {expected}"
 
 
 _INTERNAL = ["metrics", "readyz", "livez"]
@@ -228,8 +239,8 @@ def test_a_limit_counts_the_clients_behind_a_proxy_and_not_the_proxy(public: Pub
 
     with public_balancer(strict) as balancer, balancer.client(PROXY) as client:
         eventually(lambda: client.get("/docs").status_code, lambda status: status == 200)
-        greedy = [client.get("/docs", headers={"x-forwarded-for": "192.0.2.50"}).status_code for _ in range(22)]
-        other = client.get("/docs", headers={"x-forwarded-for": "192.0.2.51"}).status_code
+        greedy = [client.get("/docs", headers={"x-forwarded-for": f"192.0.2.50, {PROXY}"}).status_code for _ in range(22)]
+        other = client.get("/docs", headers={"x-forwarded-for": f"192.0.2.51, {PROXY}"}).status_code
 
     assert (greedy[0], greedy[-1], other) == (200, 429, 200)
 
