@@ -196,8 +196,9 @@ def test_leader_reads_never_means_never() -> None:
     async def reads() -> int:
         fleet = Fleet(RULES.__class__(**{**RULES.__dict__, "leader_reads": False}))
         fleet.one.failing = fleet.two.failing = True
-        with pytest.raises(NoReaderAvailable, match="connection refused"):
+        with pytest.raises(NoReaderAvailable) as caught:
             await fleet.read()
+        assert ("connection refused" in caught.value.reason, "refused" in caught.value.detail) == (True, False)
         return fleet.leader.asked
 
     assert run(reads()) == 0
