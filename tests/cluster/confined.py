@@ -147,7 +147,9 @@ def _own_users(uid: int, gid: int) -> None:
     target = os.getpid()
     helper = os.fork()
     if helper == 0:
-        os.read(ready_read, 1)
+        os.close(ready_write)
+        if not os.read(ready_read, 1):
+            os._exit(1)  # the other process has failed
         Path(f"/proc/{target}/uid_map").write_text(f"0 0 1\n{uid} {uid} 1\n")
         Path(f"/proc/{target}/gid_map").write_text(f"0 0 1\n{gid} {gid} 1\n")
         os.write(done_write, b"x")
