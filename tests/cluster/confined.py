@@ -189,17 +189,22 @@ def confine(unit: Path, command: list[str]) -> None:
     os.execvpe("setpriv", [*become, "/usr/bin/python3", "-c", source, "--filter", text, *command], environment)
 
 
-def _calls(names: str) -> set[str]:
-    """Return the system calls of sets such as @system-service, as systemd has them."""
-    found: set[str] = set()
-    for name in names.split():
-        if not name.startswith("@"):
-            found.add(name)
-            continue
-        shown = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True)
-        lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
-        found |= _calls(" ".join(line for line in lines if line and not line.startswith("#")))
+def _sets() -> dict[str, list[str]]:
+    """Return systemd's sets of system calls, each with the calls and sets in it."""
+    shown = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = {}
+    for line in shown.stdout.splitlines():
+        if line.startswith("@"):
+            found[line.strip()] = members = []
+        elif (word := line.strip()) and not word.startswith("#") and found:
+            members.append(word)
     return found
+
+
+def _calls(names: list[str], sets: dict[str, list[str]]) -> set[str]:
+    """Return the system calls in sets such as @system-service."""
+    plain = {name for name in names if not name.startswith("@")}
+    return plain.union(*(_calls(sets[name], sets) for name in names if name.startswith("@")))
 
 
 class _Condition(ctypes.Structure):
@@ -261,8 +266,10 @@ def filtered(text: str, command: list[str]) -> None:
     path = Path(f"/proc/self/fd/{_memory(text)}")
     service = read(path)
     allowed: set[str] = set()
+    sets = _sets()
     for value in service["SystemCallFilter"]:
-        allowed = allowed - _calls(value[1:]) if value.startswith("~") else allowed | _calls(value)
+        found = _calls(value.removeprefix("~").split(), sets)
+        allowed = allowed - found if value.startswith("~") else allowed | found
     allow = _Filter(_EPERM)
     for call in allowed | {"execve", "exit", "exit_group", "rt_sigreturn"}:
         allow.add(_ALLOW, call)

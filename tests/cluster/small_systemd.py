@@ -65,7 +65,8 @@ def _start(name: str, _options: set[str]) -> int:
     listener.settimeout(_START_WITHIN_S)
     words = ["/usr/bin/python3", __file__, "supervise", name]
     environment = os.environ | {"NOTIFY_SOCKET": listener.getsockname().decode().replace("\0", "@")}
-    subprocess.Popen(words, env=environment, start_new_session=True, stdin=subprocess.DEVNULL)
+    with (_LOGS / name).open("ab") as log:  # not the caller's streams, which end with the caller
+        subprocess.Popen(words, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         while b"READY=1" not in listener.recv(4096):
             pass
