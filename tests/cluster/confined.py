@@ -1,8 +1,8 @@
 """Run a command of a systemd unit where systemd is absent, with the unit's user, files, rights and system calls.
 
-Called by hosts.py and the tests as `confined.py UNIT COMMAND...` by root. It applies what the rendered units use, with the kernel's
-own means: namespaces, capabilities, and the same seccomp filters. An unknown directive is an error, so that none is skipped unseen.
-The second stage, `confined.py --filter UNIT COMMAND...`, runs as the unit's user: filters come last, because they forbid the rest.
+Called by small_systemd.py and tests, as root: `confined.py UNIT COMMAND...`. It applies what the rendered units use with the
+kernel's own means: namespaces, capabilities, and the same seccomp filters. It refuses a directive that it does not know,
+so that none is skipped unseen. Its second stage (`--filter`) runs as the unit's user: filters come last, because they forbid the rest.
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ from collections import defaultdict
 from pathlib import Path
 
 _NOT_OURS = {
-    "Type", "ExecStart", "ExecStartPre", "ExecReload", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "SuccessExitStatus",
+    "Type", "ExecStart", "ExecStartPre", "ExecReload", "KillMode", "TimeoutStopSec", "Restart", "RestartSec",
+    "SuccessExitStatus",
     "SystemCallArchitectures", "SystemCallErrorNumber", "RemoveIPC", "Group", "NoNewPrivileges", "AmbientCapabilities",
     # These need a kernel's or a control group's part that a test machine may lack; the engines never use what they forbid.
     "ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectControlGroups", "LockPersonality",
     "RestrictSUIDSGID", "RestrictRealtime", "DevicePolicy", "DeviceAllow",
 }  # fmt: skip
 _USED = {
-    "User", "EnvironmentFile", "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "LimitNOFILE",
+    "User", "EnvironmentFile", "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode",
+    "LimitNOFILE",
     "OOMScoreAdjust", "UMask", "CapabilityBoundingSet", "PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp",
     "PrivateDevices", "ProtectProc", "ProcSubset", "ProtectKernelTunables", "RestrictAddressFamilies", "RestrictNamespaces",
     "MemoryDenyWriteExecute", "SystemCallFilter",
 }  # fmt: skip
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000
-_MS = {"remount": 0x20, "ro": 0x1, "bind": 0x1000, "rec": 0x4000, "private": 0x40000, "nosuid": 0x2, "nodev": 0x4, "noexec": 0x8}
+_MS = {
+    "remount": 0x20,
+    "ro": 0x1,
+    "bind": 0x1000,
+    "rec": 0x4000,
+    "private": 0x40000,
+    "nosuid": 0x2,
+    "nodev": 0x4,
+    "noexec": 0x8,
+}
 _FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 _NAMESPACE_FLAGS = 0x7E020000 | 0x80  # CLONE_NEW* of clone(), unshare() and setns()
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001
@@ -100,7 +111,7 @@ def _hide_files(service: dict[str, list[str]], writable: list[str]) -> None:
         for path in [*writable, "/dev", "/proc"]:
             _set_read_only(path, on=False)
     if "PrivateTmp" in service:
-        for path in ("/tmp", "/var/tmp"):  # noqa: S108
+        for path in ("/tmp", "/var/tmp"):
             _mount("tmpfs", path, "tmpfs", _MS["nosuid"] | _MS["nodev"], "mode=1777")
     if "ProtectHome" in service:
         for path in ("/home", "/root"):

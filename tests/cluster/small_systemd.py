@@ -1,7 +1,7 @@
 """Start, stop and reload the rendered units where systemd is absent: the part of `systemctl` that a host's README.md uses.
 
-Called as `systemctl` on the hosts of three_hosts.py. It runs a unit's own commands through confined.py and starts a process again
-when it ends. It is for tests: it has no dependencies between units, no journal (/var/log/units has the output) and no boot.
+Called as `systemctl` on the hosts of three_hosts.py. It runs a unit's own commands through confined.py and starts a
+process again when it ends. It is for tests: it has no dependencies between units, no journal (/var/log/units has the output) and no boot.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def _start(name: str, _options: set[str]) -> int:
         while b"READY=1" not in listener.recv(4096):
             pass
     except TimeoutError:
-        print(f"{name} did not start; the end of {_LOGS / name}:", file=sys.stderr)  # noqa: T201
-        print((_LOGS / name).read_text()[-2000:], file=sys.stderr)  # noqa: T201
+        print(f"{name} did not start; the end of {_LOGS / name}:", file=sys.stderr)
+        print((_LOGS / name).read_text()[-2000:], file=sys.stderr)
         return 1
     return 0
 

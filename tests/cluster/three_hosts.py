@@ -1,8 +1,8 @@
 """Set up a cluster on three empty hosts by their README.md files alone, and say which step failed.
 
-Called by scripts/three-hosts as root, in a mount namespace of its own. A host is a network, process and mount namespace whose root is
-an overlay of this machine's: it has Debian's packages, and nothing that it writes leaves the overlay. systemd is absent there, so
-small_systemd.py takes its part with the users, files, rights and system calls of the units. Nothing of the machine is changed.
+Called by scripts/three-hosts as root, in a mount namespace of its own. A host is a network, process and mount namespace. Its root
+is an overlay of this machine's, so it has Debian's packages, and nothing that it writes leaves the overlay. It has no systemd:
+small_systemd.py runs the units with their users, files, rights and system calls. Nothing of the machine is changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ while True:
 """
 # Not by chroot: the kernel lets no process below one make a user namespace, which PrivateUsers= needs.
 _BOOT = (
-    "cd {root} && mkdir -p .before && pivot_root . .before && cd / && mount -t proc proc /proc && umount -l /.before && mount -t tmpfs -o mode=0755 tmpfs /run && mkdir -p /run/systemd/system /var/run "
+    "cd {root} && mkdir -p .before && pivot_root . .before && cd / && mount -t proc proc /proc && umount -l /.before "
+    "&& mount -t tmpfs -o mode=0755 tmpfs /run && mkdir -p /run/systemd/system "
     "&& ip link set lo up && exec /usr/bin/python3 -c '{init}'"
 )
 
@@ -65,7 +66,9 @@ class Host:
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run a command with the variables of a fresh login, and a deadline."""
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL
+    )
 
 
 def must(*command: str) -> str:
@@ -101,10 +104,14 @@ def programs(work: Path) -> Path:
         if (_REPOSITORY / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_REPOSITORY / name, target / name)
-    for page_command in re.findall(r"^sudo (/opt/matinee/scripts/\S+)", (_REPOSITORY / "docs/operations.md").read_text(), re.M):
-        must("chroot", str(root), page_command)
+    page = (_REPOSITORY / "docs/operations.md").read_text()
+    for command in re.findall(r"^sudo (/opt/matinee/scripts/\S+)", page, re.MULTILINE):
+        must("chroot", str(root), command)
     tools = root / "usr/local/bin"
-    for name, text in {"sudo": _SUDO, "systemctl": f"#!/bin/sh\nexec /usr/bin/python3 {_HERE.with_name('small_systemd.py')} \"$@\"\n"}.items():
+    for name, text in {
+        "sudo": _SUDO,
+        "systemctl": f'#!/bin/sh\nexec /usr/bin/python3 {_HERE.with_name("small_systemd.py")} "$@"\n',
+    }.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
     return work / "programs/layer"
@@ -113,9 +120,13 @@ def programs(work: Path) -> Path:
 def rendered(work: Path) -> Path:
     """Render the example of three hosts as docs/operations.md says; return the folder."""
     folder = work / "programs/root/root"
-    must("chroot", str(work / "programs/root"), "/bin/sh", "-ec", (
-        "cd /root; /opt/matinee/.venv/bin/matinee cluster topology --ha --redis > topology.toml"
-    ))
+    must(
+        "chroot",
+        str(work / "programs/root"),
+        "/bin/sh",
+        "-ec",
+        ("cd /root; /opt/matinee/.venv/bin/matinee cluster topology --ha --redis > topology.toml"),
+    )
     file = folder / "topology.toml"
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most < 45_000:  # a container may not raise it, and HAProxy does not start with fewer files than it may need
@@ -128,7 +139,12 @@ def switch() -> int:
     """Make the network between the hosts, with a client on it; return the process that holds it."""
     holder = subprocess.Popen(["unshare", "--net", "--kill-child", "--fork", "sleep", "infinity"])
     pid = child_of(holder.pid)
-    for words in ("link set lo up", "link add bridge type bridge", "link set bridge up", f"address add {_CLIENT}/24 dev bridge"):
+    for words in (
+        "link set lo up",
+        "link add bridge type bridge",
+        "link set bridge up",
+        f"address add {_CLIENT}/24 dev bridge",
+    ):
         must("nsenter", f"--target={pid}", "--net", "ip", *words.split())
     return pid
 
@@ -154,7 +170,24 @@ def boot(work: Path, name: str, layer: Path, network: int) -> Host:
     while not Path(f"/proc/{pid}/comm").read_text().startswith("python") and time.monotonic() < deadline:
         time.sleep(0.01)
     link = f"host-{name}"
-    must("nsenter", f"--target={network}", "--net", "ip", "link", "add", link, "master", "bridge", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+    must(
+        "nsenter",
+        f"--target={network}",
+        "--net",
+        "ip",
+        "link",
+        "add",
+        link,
+        "master",
+        "bridge",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        str(pid),
+    )
     must("nsenter", f"--target={network}", "--net", "ip", "link", "set", link, "up")
     host = Host(name, root, pid)
     host.must(f"ip address add {_HOSTS[name]}/24 dev eth0 && ip link set eth0 up")
@@ -163,7 +196,7 @@ def boot(work: Path, name: str, layer: Path, network: int) -> Host:
 
 @dataclass
 class Step:
-    """One section of a host's README.md: its number, its commands, the command that checks it and the words that this prints."""
+    """One section of a host's README.md: its commands, the command that checks it, and the words that this prints."""
 
     number: int
     title: str
@@ -177,9 +210,9 @@ def steps_of(text: str) -> list[Step]:
     found = []
     for section in text.split("\n## ")[1:]:
         title = section.splitlines()[0]
-        commands = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.S))
+        commands = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
         check, _, told = section.partition("\nCheck: ")[2].partition(" prints " if " prints " in section else " shows ")
-        expected = re.findall(r"`([^`]+)`", told.partition("\n\n")[0])
+        expected = re.findall(r"`([^`]+)`", re.split(r"\.\s", told, maxsplit=1)[0])
         found.append(Step(int(title.split(".")[0]), title, commands, check.strip().strip("`"), expected if check else []))
     return found
 
@@ -192,8 +225,8 @@ def check(host: Host, step: Step) -> None:
         if done.returncode == 0 and all(word in done.stdout for word in step.expected):
             return
         if time.monotonic() > deadline:
-            logs = host.run("tail -n 15 /var/log/units/*").stdout
-            raise Failed(f"{host.name}, {step.title}: `{step.check}` does not print {step.expected}, but:\n{done.stdout}{done.stderr}\n{logs}")
+            shown = done.stdout + done.stderr + host.run("tail -n 15 /var/log/units/*").stdout
+            raise Failed(f"{host.name}, {step.title}: `{step.check}` does not print {step.expected}, but:\n{shown}")
         time.sleep(0.5)
 
 
@@ -243,7 +276,7 @@ def serve(network: int, host: Host) -> None:
 
 def say(words: str) -> None:
     """Print one line of progress."""
-    print(words, flush=True)  # noqa: T201
+    print(words, flush=True)
 
 
 def main(work: Path) -> int:

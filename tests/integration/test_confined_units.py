@@ -74,7 +74,7 @@ def test_a_unit_has_no_rights_and_writes_to_its_own_folders_only(on_host: Run) -
     done = on_host(
         "in_unit front /bin/sh -c '"
         "grep CapBnd /proc/self/status; for f in /etc/x /var/lib/x /usr/x /run/x; do touch $f 2>/dev/null && echo $f; done;"
-        "touch /run/matinee-front/x /var/lib/matinee-front/x /tmp/x && echo own; ls /dev | tr \"\\n\" \" \"'"
+        'touch /run/matinee-front/x /var/lib/matinee-front/x /tmp/x && echo own; ls /dev | tr "\\n" " "\''
     )
 
     lines = ["CapBnd:\t0000000000000000", "own", "fd full null random shm stderr stdin stdout tty urandom zero "]

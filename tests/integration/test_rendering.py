@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from matinee.errors import OperatorError
-from matinee.ops import host_names, rendering, topology
+from matinee.ops import host_names, host_secrets, rendering, topology
 from matinee.ops.engines import program
 from matinee.ops.patroni import program as patroni_program
 from tests.processes import matinee
@@ -93,7 +93,7 @@ def reachable_etcd() -> Iterator[topology.Topology]:
 
 def checked_by_patroni(path: Path) -> tuple[int, str]:
     """Return what Patroni says of a file, with passwords as it gets them."""
-    environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in rendering.PATRONI_PASSWORDS}
+    environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in host_secrets.PATRONI_PASSWORDS}
     command = [*patroni_program(), "--validate-config", "--ignore-listen-port", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -168,7 +168,9 @@ def test_only_a_balancer_with_a_low_port_may_listen_below_1024(tmp_path: Path, b
 def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_path: Path) -> None:
     written = rendering.render(example(), "systemd", tmp_path / "out")
 
-    shown = sorted(str(path.relative_to(tmp_path / "out/three")) for path in written if path.is_relative_to(tmp_path / "out/three"))
+    shown = sorted(
+        str(path.relative_to(tmp_path / "out/three")) for path in written if path.is_relative_to(tmp_path / "out/three")
+    )
     assert shown == [
         "README.md",
         "etc/matinee/database-3.yml",

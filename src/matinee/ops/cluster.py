@@ -20,6 +20,7 @@ from pathlib import Path
 from matinee.errors import OperatorError
 from matinee.ops import engines, node_names, patroni, rendering, socket_folder
 from matinee.ops.engines import EngineNode
+from matinee.ops.host_secrets import PATRONI_PASSWORDS
 from matinee.ops.layout import Local
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable, own, program, reachable_folder
@@ -303,7 +304,7 @@ class Cluster:
         node.config = node.folder / "patroni.yml"
         shutil.copy(layout.config_folder / f"{node.name}.yml", node.config)
         own(node.config)
-        node.secrets = {role: self.passwords[name] for role, name in rendering.PATRONI_PASSWORDS.items()}
+        node.secrets = {role: self.passwords[name] for role, name in PATRONI_PASSWORDS.items()}
         node.command = [*patroni.program(), str(node.config)]
 
     def socket_folder(self) -> Path:

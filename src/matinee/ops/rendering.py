@@ -18,7 +18,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
-from matinee.ops import installing, units
+from matinee.ops import host_secrets, installing, units
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System
 from matinee.ops.postgres import SETTINGS
@@ -97,7 +97,12 @@ def systemd(cluster: Cluster) -> Iterator[Rendered]:
         nodes = [node for node in cluster.topology.places if node.host == host]
         files = list(_host_files(cluster, host, nodes))
         yield from files
-        facts = {"host": host, "nodes": nodes, **installing.facts(cluster.topology, nodes, cluster.patroni, cluster.postgres_bin), **_context(cluster)}
+        facts = {
+            "host": host,
+            "nodes": nodes,
+            **installing.facts(cluster.topology, nodes, cluster.patroni, cluster.postgres_bin),
+            **_context(cluster),
+        }
         placed = [file._replace(path=Path("/") / file.path.relative_to(host)) for file in files]
         yield Rendered(Path(host) / "install", _template("install").render(files=placed, **facts), mode=0o755)
         yield Rendered(Path(host) / "README.md", _template("host.md").render(**facts))
@@ -252,50 +257,16 @@ def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[
         text = _template("secrets.env").render(**_context(cluster), **urls)
         yield Rendered(root / "etc/matinee/secrets.env", text, group="matinee", mode=0o640)
     if "database" in roles:
-        yield from _database_files(cluster, root, nodes)
-
-
-def _database_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
-    """Yield the passwords that a host with a database needs; the owner's lie on the first one's host alone."""
-    secrets, is_available = cluster.secrets, cluster.topology.high_availability
-    files: dict[str, list[str]] = {}
-    if is_available:
-        lines = [f"PATRONI_{role}_PASSWORD={secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
-        yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]), group="postgres", mode=0o640)
-    if cluster.topology.of("database")[0] in nodes:
-        files["owner.env"] = owner_variables(cluster)
-        files["roles.sql"] = [f"ALTER ROLE {name} PASSWORD '{secrets[name]}';" for name in ("matinee_writer", "matinee_reader")]
-        if not is_available:
-            replicator = f"CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{secrets['replicator']}';"
-            files["first.sql"] = [f"ALTER ROLE postgres PASSWORD '{secrets['postgres']}';", replicator]
-    elif not is_available:
-        files["replicator.env"] = [f"PGPASSWORD={secrets['replicator']}"]
-    for name, lines in files.items():
-        yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]))
-
-
-def owner_variables(cluster: Cluster) -> list[str]:
-    """Return the variables with which the owner of the database reaches it: those of psql, and Matinee's."""
-    place = cluster.topology.first("front") or cluster.topology.of("database")[0]
-    password = cluster.secrets["postgres"]
-    return [
-        f"PGHOST={place.address}",
-        f"PGPORT={place.port}",
-        "PGUSER=postgres",
-        f"PGPASSWORD={password}",
-        f"DATABASE_URL='postgresql://postgres:{password}@{place.at}/matinee'",
-    ]
-
-
-# The variables that Patroni takes its passwords from.
-PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWIND": "rewinder"}
+        for name, lines, group in host_secrets.database_files(cluster.topology, cluster.secrets, nodes):
+            mode = 0o600 if group == "root" else 0o640
+            yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]), group=group, mode=mode)
 
 
 def _unit_of(cluster: Cluster, node: Place) -> str | None:
     """Return a node's unit; None when Debian's own runs it."""
     config = cluster.layout.config(node, suffix_of(cluster.topology, node))
     unit = units.unit_of(cluster.topology, node, config, cluster.patroni)
-    return unit and _template("unit.service").render(node=node, unit=unit, topology=cluster.topology)
+    return None if unit is None else _template("unit.service").render(node=node, unit=unit, topology=cluster.topology)
 
 
 def _context(cluster: Cluster) -> dict[str, Any]:
