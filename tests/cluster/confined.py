@@ -1,8 +1,9 @@
 """Run a command of a systemd unit where systemd is absent, with the unit's user, files, rights and system calls.
 
 Called by small_systemd.py and tests, as root: `confined.py UNIT COMMAND...`. It applies what the rendered units use with the
-kernel's own means: namespaces, capabilities, and the same seccomp filters. It refuses a directive that it does not know,
-so that none is skipped unseen. Its second stage (`--filter`) runs as the unit's user: filters come last, because they forbid the rest.
+kernel's own means: namespaces, capabilities, and the same seccomp filters. It refuses a directive that it does not know, so
+that none is skipped unseen. Its second stage (`--filter`) runs as the unit's user: filters come last, because they forbid the
+rest.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from pathlib import Path
 
 _NOT_OURS = {
     "Type", "ExecStart", "ExecStartPre", "ExecReload", "KillMode", "TimeoutStopSec", "Restart", "RestartSec",
-    "SuccessExitStatus",
-    "SystemCallArchitectures", "SystemCallErrorNumber", "RemoveIPC", "Group", "NoNewPrivileges", "AmbientCapabilities",
+    "SuccessExitStatus", "SystemCallArchitectures", "SystemCallErrorNumber", "RemoveIPC", "Group",
+    "NoNewPrivileges", "AmbientCapabilities",
     # These need a kernel's or a control group's part that a test machine may lack; the engines never use what they forbid.
     "ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectControlGroups", "LockPersonality",
     "RestrictSUIDSGID", "RestrictRealtime", "DevicePolicy", "DeviceAllow",
 }  # fmt: skip
 _USED = {
     "User", "EnvironmentFile", "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode",
-    "LimitNOFILE",
-    "OOMScoreAdjust", "UMask", "CapabilityBoundingSet", "PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp",
+    "LimitNOFILE", "OOMScoreAdjust", "UMask", "CapabilityBoundingSet",
+    "PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp",
     "PrivateDevices", "ProtectProc", "ProcSubset", "ProtectKernelTunables", "RestrictAddressFamilies", "RestrictNamespaces",
     "MemoryDenyWriteExecute", "SystemCallFilter",
 }  # fmt: skip

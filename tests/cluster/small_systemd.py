@@ -1,7 +1,8 @@
 """Start, stop and reload the rendered units where systemd is absent: the part of `systemctl` that a host's README.md uses.
 
-Called as `systemctl` on the hosts of three_hosts.py. It runs a unit's own commands through confined.py and starts a
-process again when it ends. It is for tests: it has no dependencies between units, no journal (/var/log/units has the output) and no boot.
+Called as `systemctl` on the hosts of three_hosts.py. It runs a unit's own commands through confined.py and starts a process
+again when it ends. It is for tests: it has no dependencies between units, no journal (/var/log/units has the output) and no
+boot.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Set up a cluster on three empty hosts by their README.md files alone, and say which step failed.
 
-Called by scripts/three-hosts as root, in a mount namespace of its own. A host is a network, process and mount namespace. Its root
-is an overlay of this machine's, so it has Debian's packages, and nothing that it writes leaves the overlay. It has no systemd:
-small_systemd.py runs the units with their users, files, rights and system calls. Nothing of the machine is changed.
+Called by scripts/three-hosts as root, in a mount namespace of its own. A host is a network, process and mount namespace. Its
+root is an overlay of this machine's, so it has Debian's packages, and nothing that it writes leaves the overlay. It has no
+systemd: small_systemd.py runs the units with their users, files, rights and system calls. Nothing of the machine is changed.
 """
 
 from __future__ import annotations
