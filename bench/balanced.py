@@ -104,7 +104,9 @@ def _rendered(made: Fleet, shape: Shape, folder: Path) -> rendering.Cluster:
         places=tuple(places),
     )
     settings = {"MATINEE_HOME": str(made.home), "MATINEE_LOG_FILE": "", **shape.settings}
-    cluster = rendering.Cluster(topology, Local(folder, folder / "data", folder), made.cluster.passwords, settings)
+    cluster = rendering.Cluster(
+        topology, Local(folder, folder / "data", folder, folder / "certificates"), made.cluster.passwords, settings
+    )
     rendering.write(rendering.local(cluster), folder)
     return cluster
 

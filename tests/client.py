@@ -11,19 +11,22 @@ import httpx
 
 from matinee.config import Config
 from matinee.http.app import build
+from matinee.http.public_path import below
 
 
 class Client:
     """A synchronous client of the whole service; `key` is an API key of scope write that is made on first use."""
 
     def __init__(self, config: Config, **changes: Any) -> None:
-        named = {"allowed_hosts": ("testserver", *config.allowed_hosts)}  # links show hosts that are named, no others
+        # Links show hosts that are named, no others; and there is one listener, which answers operators too.
+        named = {"allowed_hosts": ("testserver", *config.allowed_hosts), "ops_address": "off", "ops_public": True}
         self.config = dataclasses.replace(config, **named | changes)
         self.front = build(self.config)
         for shared in (self.health.position, self.health.metrics):
             shared.kept_s = 0.0  # a test sees each change at once
         self._loop = asyncio.new_event_loop()
-        transport = httpx.ASGITransport(app=self.front)  # type: ignore[arg-type]
+        app = below(self.config.public_path, self.front)
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
         self._http = httpx.AsyncClient(
             transport=transport, base_url="http://testserver", headers={"accept-encoding": "identity"}
         )

@@ -64,7 +64,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the environment of a process that works on a data folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MATINEE_") and name != "SECRET_KEY"}
     ours = {"MATINEE_HOME": str(home), "LOG_FORMAT": "json", "LOG_LEVEL": "info", "MATINEE_DRAIN_S": "0"}
-    return kept | ours | {"MATINEE_OPS_ADDRESS": "off"} | more  # a second port might be one that another test is to get
+    # A second port might be one that another test is to get; so the service's own port answers operators too.
+    return kept | ours | {"MATINEE_OPS_ADDRESS": "off", "MATINEE_OPS_PUBLIC": "true"} | more
 
 
 def matinee(home: Path, *words: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:

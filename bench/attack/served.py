@@ -68,6 +68,7 @@ def own_server() -> Iterator[Served]:
     with TemporaryDirectory(prefix="matinee-attack-") as folder:
         home = Path(folder) / "home"
         settings = {"MATINEE_HOME": str(home), "PORT": str(port), "LOG_FORMAT": "json"}
+        settings |= {"MATINEE_OPS_ADDRESS": "auto", "MATINEE_OPS_PUBLIC": "false"}  # as a service that strangers reach
         for words in (("migrate",), ("sample",)):
             _matinee(home, *words)
         command = [*_MATINEE, "up"]

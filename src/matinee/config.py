@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from matinee.addresses import bare
 from matinee.errors import ConfigError
@@ -86,6 +87,21 @@ class Config(SettingTable):
 
     def _rate(self, stated: float, in_production: float) -> float:
         return stated if stated != AUTO else in_production if self.production else 0.0
+
+    @property
+    def public_path(self) -> str:
+        """Return the path of MATINEE_PUBLIC_URL, such as /films; empty when the service is at the root of its host."""
+        return urlsplit(self.public_url).path
+
+    @property
+    def public_origin(self) -> str:
+        """Return MATINEE_PUBLIC_URL without its path, as browsers send it in Origin."""
+        return self.public_url.removesuffix(self.public_path)
+
+    @property
+    def serves_operators(self) -> bool:
+        """Return whether the service's own listener answers /metrics and the details of /readyz."""
+        return self.ops_public and self.ops_address == "off"
 
     @property
     def stuck_after_s(self) -> float:

@@ -17,7 +17,8 @@ MatineeError
 └── OperatorError                 the command line's: told with what to type next, exit code 2
     ├── ConfigError  ├── HomeError  ├── DatabaseError  └── PortTaken
 
-The class docstring is the title that users see. This room imports nothing of ours.
+The class docstring is the title that users see. A detail must never name a database, a cache, a host or the lag of one: it is
+sent to anonymous clients. Such words belong into `reason`. This room imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -39,10 +40,17 @@ class MatineeError(Exception):
     status = 500
     slug = "internal-error"
 
-    def __init__(self, detail: str = "", *, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, detail: str = "", *, faults: tuple[Fault, ...] = (), reason: str = "") -> None:
+        """`detail` is what any client may read. `reason` names servers or repeats their words: the log and commands show it."""
         super().__init__(detail or self.title())
         self.detail = detail or self.title()
         self.faults = faults
+        self.reason = reason
+
+    @property
+    def for_operators(self) -> str:
+        """Return the detail with the reason. Never send it to a client."""
+        return f"{self.detail} The reason: {self.reason.rstrip('.')}." if self.reason else self.detail
 
     @classmethod
     def title(cls) -> str:

@@ -60,6 +60,21 @@ def write(path: Path, text: str) -> None:
         file.write(text)
 
 
+def replace(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+    """Write a file and rename it into place: a reader sees the old content or the new one, never a part. Raises: OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # A draft of a command that was killed has another process id; this one's own is truncated.
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE), "wb") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def is_open_to_others(path: Path) -> bool:
     """Return whether others than its owner may do anything with a file or folder; a link, or none, is not looked at."""
     try:

@@ -18,6 +18,7 @@ from matinee import background
 from matinee.cache.local import LocalTier
 from matinee.cache.policy import make_policy
 from matinee.cache.popularity import Counted, Counts, DatabaseCounts, NullCounts, Top, chosen_counts
+from matinee.cache.sealed import Seals
 from matinee.cache.shared import SharedTier, shared_tier
 from matinee.cache.totals import NullTotals, Totals, chosen_totals
 from matinee.config import Config
@@ -141,7 +142,7 @@ def build(config: Config, source: Source | None = None) -> Runtime:
     of_settings = reader(config, source)
     shared = shared_tier(config.redis_url, config.memcached_url, config.shared_cache_deadline_ms / 1000)
     popularity = _popularity(config, shared, of_settings, writes)
-    catalogue = Catalogue(of_settings, signer, Loads(of_settings, shared), popularity)
+    catalogue = Catalogue(of_settings, signer, Loads(of_settings, shared, Seals(config.secret_key)), popularity)
     totals = chosen_totals(config.redis_url, shared)
     return Runtime(config, catalogue, writes, _local_tier(config, catalogue), popularity=popularity, totals=totals)
 

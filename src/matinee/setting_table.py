@@ -87,7 +87,8 @@ class SettingTable:
         "SECRET_KEY",
         "",
         str,
-        "Signs cursors and admin sessions; made and kept in MATINEE_HOME outside production.",
+        "Signs cursors, admin sessions and values in the shared cache; the same on all servers. Outside production it is "
+        "made and kept in MATINEE_HOME.",
         secret=True,
     )
     allowed_hosts: tuple[str, ...] = _setting(
@@ -144,7 +145,11 @@ class SettingTable:
         "second. A half is for good answers, a quarter each for 4xx and 5xx. 0 logs all; raise it above 4,000 requests/s.",
     )
     public_url: str = _setting(
-        "MATINEE_PUBLIC_URL", "", base_url, "Address under which clients see this service; empty is what each request says."
+        "MATINEE_PUBLIC_URL",
+        "",
+        base_url,
+        "Address under which clients see this service, with a path if it has one, such as "
+        "https://example.org/films: a proxy may pass that path on or take it off. Empty is what each request says.",
     )
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
         "MATINEE_TRUSTED_PROXIES",
@@ -221,8 +226,23 @@ class SettingTable:
         "MATINEE_OPS_ADDRESS",
         "auto",
         health_address,
-        "ADDRESS:PORT of a second listener for /livez, /readyz and /metrics alone, which answers while the other is flooded; "
-        "auto is 127.0.0.1 and PORT + 1000, off is none. Set it when probes come from another machine.",
+        "ADDRESS:PORT of the health listener: /metrics, /readyz with a line for each database, and /livez, also while the "
+        "service's own port is flooded. auto is 127.0.0.1 and PORT + 1000, off is none. Set it when Prometheus is on another "
+        "machine, to an address that the public cannot reach.",
+    )
+    ops_public: bool = _setting(
+        "MATINEE_OPS_PUBLIC",
+        False,
+        flag,
+        "Whether the service's own port answers /metrics and the whole /readyz while MATINEE_OPS_ADDRESS is off. They name "
+        "database addresses and their lag: set it only where the port is not public and a second one is impossible.",
+    )
+    certificates: Path | None = _setting(
+        "MATINEE_CERTIFICATES",
+        None,
+        folder,
+        "Folder whose *.crt files `matinee doctor` and /metrics watch for their end, such as /etc/matinee/tls; empty is none. "
+        "CA files and certificates that DATABASE_URL, DATABASE_FOLLOWER_URLS and REDIS_URL name are watched anyway.",
     )
     max_in_flight: int = _setting(
         "MATINEE_MAX_IN_FLIGHT",

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import platformdirs
 
 AUTO = -1
+_PATH_NAME = re.compile(r"[A-Za-z0-9._~-]+")
+_OWN_PATHS = frozenset(("v1", "docs", "admin", "static", "livez", "readyz", "metrics", "openapi.json"))
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -232,4 +234,16 @@ def base_url(text: str) -> str:
         raise ValueError(
             f"{text[:80]!r} is no address of a site; write scheme, host and path only, as https://films.example.org"
         )
+    _require_path(parts.path.rstrip("/"))
     return text.rstrip("/")
+
+
+def _require_path(path: str) -> None:
+    """Refuse a path that could not be told from the service's own. Raises: ValueError."""
+    names = path.split("/")[1:]
+    if not all(_PATH_NAME.fullmatch(name) and name.strip(".") for name in names):
+        raise ValueError(
+            f"its path {path[:80]!r} must be of letters, digits, ., _, ~ and - between single slashes, as in /films"
+        )
+    if names and names[0] in _OWN_PATHS:
+        raise ValueError(f"its path cannot begin with /{names[0]}, which is an address of the service itself; choose another")

@@ -47,7 +47,7 @@ SECRET_KEY = _config.secret_key or "not-a-secret: no session can be signed befor
 DEBUG = False
 # Who listens on all addresses without naming hosts is tried from another machine; in production names are demanded.
 ALLOWED_HOSTS = ["*"] if _config.open_to_all_hosts else [*_config.allowed_hosts, addresses.in_url(_config.host)]
-CSRF_TRUSTED_ORIGINS = [_config.public_url] if _config.public_url else []
+CSRF_TRUSTED_ORIGINS = [_config.public_origin] if _config.public_url else []
 USE_TZ = True
 TIME_ZONE = "UTC"
 ROOT_URLCONF = "matinee.http.admin.urls"
@@ -106,14 +106,18 @@ _SQLITE = {
 DATABASES = {"default": _postgresql(_config)} if _config.on_postgres else _SQLITE
 WRITE_TIMEOUT_S = _config.write_timeout_ms / 1000
 BEHIND_PGBOUNCER = _config.pgbouncer
+PASSWORD_HASHERS = ["matinee.write.password_hashing.LowPriorityHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "matinee.http.admin.password_rules.HardToGuess"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "matinee.http.admin.password_rules.Different"},
 ]
-STATIC_URL = "/static/"
-LOGIN_REDIRECT_URL = "/admin/"
+# Django puts this path before all addresses that it makes, and takes it off those of requests.
+FORCE_SCRIPT_NAME = _config.public_path or None
+STATIC_URL = f"{_config.public_path}/static/"
+LOGIN_REDIRECT_URL = f"{_config.public_path}/admin/"
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = _config.public_path or "/"
 SESSION_COOKIE_NAME = "matinee_session"
 CSRF_COOKIE_NAME = "matinee_csrf"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.production
@@ -130,7 +134,7 @@ UNFOLD = {
     "SITE_TITLE": "Matinee",
     "SITE_HEADER": "Matinee",
     "SITE_SUBHEADER": "Movie catalogue",
-    "SITE_URL": "/docs",
+    "SITE_URL": f"{_config.public_path}/docs",
     "SITE_SYMBOL": "movie",
     "SHOW_HISTORY": True,
     "SIDEBAR": {"navigation": "matinee.http.admin.site.navigation"},

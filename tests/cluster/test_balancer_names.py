@@ -69,7 +69,7 @@ def balanced(engine: str, *servers: tuple[str, int]) -> Iterator[EngineNode]:
     database = Place("leader", "database", "local", "127.0.0.1", {"port": 1})
     sizes = Sizes(client_connections=500)
     topology = Topology(balancer=engine, sizes=sizes, hosts={"local": "127.0.0.1"}, places=(place, *places, database))
-    layout = Local(folder, folder, folder)
+    layout = Local(folder, folder, folder, folder)
     file = layout.config(place, rendering.suffix_of(topology, place))
     secrets = dict.fromkeys(rendering.SECRETS, "")
     file.write_text(rendering.config_of(rendering.Cluster(topology, layout, secrets, {}), place) or "")

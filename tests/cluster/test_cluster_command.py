@@ -263,7 +263,7 @@ def test_commands_beside_a_running_cluster_use_it_without_an_address(home: Path)
     assert "beside" in {row["name"] for row in json.loads(listed.stdout)}
     assert (key.stderr.startswith(said), migrated.stderr.startswith(said)) == (True, True)
     assert [rows[name][2] for name in ("DATABASE_URL", "DATABASE_FOLLOWER_URLS")] == [f"cluster in {home}/cluster"] * 2
-    assert status.stdout.startswith(f"{nodes(home)['server-1']['address']}: ready")
+    assert status.stdout.startswith(f"{nodes(home)['server-1']['ops_address']}: ready")
     assert [secret for secret in passwords if secret in shown.stdout + key.stderr + migrated.stderr] == []
 
 

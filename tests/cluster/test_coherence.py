@@ -26,7 +26,7 @@ import pytest
 from redis import Redis
 
 from matinee.cache.redis import PREFIX
-from matinee.cache.sealed import movie_of, rows_of, unseal
+from matinee.cache.sealed import Seals, movie_of, rows_of
 from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.ops.postgres import FOR_TESTS, SETTINGS, PostgresNode
 from matinee.ops.processes import free_port
@@ -241,9 +241,9 @@ def believed_in_redis(fleet: Fleet) -> dict[str, bool]:
     with Redis(port=fleet.redis.port) as client:
         keys = [*client.keys(PREFIX + b"m:*"), *client.keys(PREFIX + b"p:*")]
         held = [(key.removeprefix(PREFIX).decode(), client.get(key)) for key in keys]
-    believed = {}
+    believed, seals = {}, Seals((fleet.home / "secret_key").read_text().strip())
     for key, value in held:
-        stamp, content = (None if value is None else unseal(log, value)) or (-1, b"")
+        stamp, content = (None if value is None else seals.unseal(log, key, value)) or (-1, b"")
         kind, _, name = key.partition(":")
         if kind == "m" and log.believes(int(name), stamp):
             found = movie_of(content)

@@ -43,6 +43,16 @@ def test_the_health_listener_answers_three_paths_and_nothing_else(small_catalogu
     assert "Traceback" not in server.log.read_text()
 
 
+def test_the_services_own_listener_tells_strangers_whether_it_is_ready_and_no_more(small_catalogue: Path) -> None:
+    with start_server(small_catalogue, MATINEE_OPS_ADDRESS="auto") as server:
+        answers = [server.get(path) for path in ("/livez", "/readyz", "/metrics")]
+        details = httpx.get(f"{ops_url(server)}/readyz", timeout=10).json()
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
+    assert [answer.json() for answer in answers[:2]] == [{"status": "live"}, {"status": "ready"}]
+    assert details["dependencies"][0]["name"] == "catalogue"
+
+
 def test_the_health_listener_is_announced_and_survives_a_flood_of_its_own(small_catalogue: Path) -> None:
     with start_server(small_catalogue, MATINEE_OPS_ADDRESS="auto") as server:
         url = httpx.URL(ops_url(server))
@@ -64,7 +74,8 @@ def test_a_server_starts_without_health_checks_beside_when_their_port_is_in_use_
             still = server.get("/livez").status_code
 
     assert still == 200
-    assert f"Health checks are served at 127.0.0.1:{port} only. 127.0.0.1:{port + 1000} cannot" in server.log.read_text()
+    told = f"/metrics and the details of /readyz are not served: 127.0.0.1:{port + 1000} cannot be listened on"
+    assert told in server.log.read_text()
 
 
 def test_an_address_for_health_checks_that_was_chosen_and_is_in_use_is_an_error(small_catalogue: Path) -> None:

@@ -62,7 +62,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     topology = cluster_of_this_machine()
     assert faults_of(topology) == []
     rendering.render(topology, "local", tmp_path)
-    layout, nodes = Local(tmp_path, tmp_path / "data", tmp_path), {}
+    layout, nodes = Local(tmp_path, tmp_path / "data", tmp_path, tmp_path / "certificates"), {}
     with ExitStack() as left:
         for node in topology.of(*_COUNTS):
             layout.data(node).mkdir(parents=True)

@@ -88,6 +88,20 @@ def test_totals_are_added_up_and_disappear_by_themselves(redis: TierServer) -> N
     assert redis.say("TTL", "matinee:a") in (b":20\r\n", b":19\r\n", b":18\r\n")
 
 
+def test_a_planted_total_hides_no_other_one_and_blocks_a_client_for_two_windows_at_most(redis: TierServer) -> None:
+    redis.flush()
+    redis.say("SET", "matinee:a", "text"), redis.say("SET", "matinee:c", str(2**63 - 1))
+    redis.say("SET", "matinee:client:100:192.0.2.1", "999999999")
+
+    async def scenario(one: Process, two: Process) -> list[object]:
+        totals = await one.totals.add([("a", 2, 20), ("b", 3, 20), ("c", 4, 20)])
+        one.send(1)
+        await one.sharing.flush()
+        return [totals, one.buckets.take("192.0.2.1", 1, HUNDRED, 1_000.0).retry_after_s]
+
+    assert play(redis.url, scenario) == [[2, 3, 4], 11]
+
+
 def test_without_redis_each_process_holds_the_limit_alone_and_nobody_waits(tmp_path: Path) -> None:
     with running(RedisServer, tmp_path) as server:
         server.kill()

@@ -129,11 +129,14 @@ def test_what_is_no_count_of_ours_is_passed_over(redis: TierServer) -> None:
         redis.say("ZADD", "matinee:popular:day", "1", "7", "2", "-3", "3", "99999999999999999999")
         assert await ids(counts) == [7]
 
-        redis.say("ZADD", "matinee:popular:day", "4", "Alien")
-        assert await ids(counts) == [7]  # the last list that was known
+        redis.say("ZADD", "matinee:popular:day", "4", "Alien", "5", "9" * 5_000, "6", "8")
+        assert await ids(counts) == [8, 7]  # a planted member hides no other one
+
+        redis.say("ZADD", "matinee:popular:day", "inf", "9")
+        assert dict(await counts.top("day", 10)).keys() == {8, 7}  # a score that cannot be true is left out
 
         redis.say("SET", "matinee:popular:day", "something")
-        assert await ids(counts) == [7]
+        assert await ids(counts) == [8, 7]  # the last list that was known
         assert "WRONGTYPE" in (await counts.add({1: 2}, time.time()) or "")
 
     play(redis, scenario)

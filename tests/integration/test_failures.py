@@ -88,7 +88,7 @@ COMMANDS = (
     "migrate", "import ndjson /nonexistent", "export ndjson -", "backup", "restore /nonexistent", "user create-admin --name x",
     "key create --name x", "key list", "get /v1/movies", "config show", "doctor", "status --url http://127.0.0.1:1",
     "sql report", "cache stats --url nonsense", "changes follow --once", "serve --port 1", "up --no-sample --host nonsense..",
-    "cluster status", "cluster url leader", "cluster render /dev/null/x",
+    "cluster status", "cluster url leader", "cluster render /dev/null/x", "cluster certificates --out /dev/null/x",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from matinee.errors import OperatorError
 from matinee.ops import host_names, host_secrets, rendering, topology
 from matinee.ops.engines import program
+from matinee.ops.patroni import REST_USER
 from matinee.ops.patroni import program as patroni_program
 from tests.processes import matinee
 
@@ -42,15 +44,35 @@ def checked(*command: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a certificate with its key in one file, for the checkers: on a host it lies where only root writes."""
+    path = tmp_path_factory.mktemp("tls") / "public.pem"
+    made = rendering.Cluster(example(), rendering.System(), {}, {})
+    script = rendering.public_certificate_script(made, example().of("balancer")[0])
+    script = script.replace("/etc/matinee/tls", str(path.parent))
+    subprocess.run(["sh", "-s", "placeholder"], input=script, text=True, timeout=60, check=True)
+    return path
+
+
+def use(path: Path, certificate: Path) -> None:
+    """Write a certificate that is there into a balancer's file."""
+    text = path.read_text().replace("/etc/matinee/tls/public.pem", str(certificate))
+    path.write_text(text.replace("/etc/matinee/", f"{path.parent}/"))  # the files of the node itself, where they were rendered
+
+
 @pytest.mark.parametrize("target", rendering.TARGETS)
 @pytest.mark.parametrize("balance", topology.BALANCES)
 @pytest.mark.parametrize("micro_cache", [False, True])
-def test_haproxy_takes_its_files_without_a_warning(tmp_path: Path, target: str, balance: str, micro_cache: bool) -> None:
+def test_haproxy_takes_its_files_without_a_warning(
+    tmp_path: Path, certificate: Path, target: str, balance: str, micro_cache: bool
+) -> None:
     made = example(balance=balance, micro_cache=micro_cache, drained=frozenset({"server-2"}))
     files = [path for path in rendering.render(made, target, tmp_path) if path.suffix == ".cfg"]
 
     assert sorted(path.name for path in files) == ["balancer.cfg", "front.cfg"]
     for path in files:
+        use(path, certificate)
         assert checked(program("haproxy"), "-c", "-q", "-f", str(path)) == (0, "")
 
 
@@ -65,13 +87,16 @@ def test_haproxy_finds_further_servers_by_their_srv_records(tmp_path: Path) -> N
 @pytest.mark.parametrize("target", rendering.TARGETS)
 @pytest.mark.parametrize("balance", topology.BALANCES)
 @pytest.mark.parametrize("micro_cache", [False, True])
-def test_nginx_takes_its_file_without_a_warning(tmp_path: Path, target: str, balance: str, micro_cache: bool) -> None:
+def test_nginx_takes_its_file_without_a_warning(
+    tmp_path: Path, certificate: Path, target: str, balance: str, micro_cache: bool
+) -> None:
     made = example("nginx", balance=balance, micro_cache=micro_cache, drained=frozenset({"server-2"}))
     (path,) = [path for path in rendering.render(made, target, tmp_path) if path.name == "balancer.conf"]
     # The folder that a unit makes on its host is made here for the checker, in the test's own.
     data = tmp_path / "data" / "balancer"
     data.mkdir(parents=True)
     path.write_text(path.read_text().replace("/var/lib/matinee-balancer", str(data)))
+    use(path, certificate)
 
     code, said = checked(program("nginx"), "-t", "-c", str(path), "-p", str(data))
 
@@ -94,6 +119,7 @@ def reachable_etcd() -> Iterator[topology.Topology]:
 def checked_by_patroni(path: Path) -> tuple[int, str]:
     """Return what Patroni says of a file, with passwords as it gets them."""
     environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in host_secrets.PATRONI_PASSWORDS}
+    environment["PATRONI_RESTAPI_USERNAME"] = REST_USER
     command = [*patroni_program(), "--validate-config", "--ignore-listen-port", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -178,12 +204,18 @@ def test_each_host_gets_what_runs_on_it_and_passwords_are_for_nobody_else(tmp_pa
         "etc/matinee/patroni.env",
         "etc/matinee/secrets.env",
         "etc/matinee/server-3.env",
+        "etc/matinee/tls/ca.crt",
+        "etc/matinee/tls/database-3.crt",
+        "etc/matinee/tls/database-3.key",
+        "etc/matinee/tls/etcd-3.crt",
+        "etc/matinee/tls/etcd-3.key",
         "etc/systemd/system/matinee-database-3.service",
         "etc/systemd/system/matinee-etcd-3.service",
         "etc/systemd/system/matinee-server-3.service",
         "install",
     ]
-    assert {path.stat().st_mode & 0o777 for path in written if path.name != "install"} == {0o600}
+    programs = {"install", "public-certificate"}
+    assert {path.stat().st_mode & 0o777 for path in written if path.name not in programs} == {0o600}
     folders = [tmp_path / "out", *(tmp_path / "out" / name for name in ("one", "two", "three"))]
     assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700] * 4
 
@@ -259,6 +291,60 @@ def test_each_name_is_looked_up_once_in_a_render(tmp_path: Path, monkeypatch: py
     assert sorted(asked) == ["127.0.0.2", "server-1", "server-2", "server-3"]
 
 
+WAYS: dict[str, dict[str, object]] = {
+    "given files": {"https": "certificate", "public_url": "https://films.example.org"},
+    "ACME with a path": {"https": "acme", "public_url": "https://example.org/films-x.y"},
+    "a proxy ends TLS": {"https": "off", "public_url": "https://example.org/films", "trusted_proxies": ("10.1.0.0/16", "::1")},
+    "plain HTTP": {"https": "off", "public_url": "http://films.example.org:8000"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("micro_cache", [False, True])
+@pytest.mark.parametrize("balancer", topology.BALANCERS)
+def test_both_balancers_take_every_way_to_reach_them(
+    tmp_path: Path, certificate: Path, balancer: str, micro_cache: bool, way: str
+) -> None:
+    made = topology.read(written(tmp_path, example(balancer, micro_cache=micro_cache, **WAYS[way])))
+    name = "balancer.cfg" if balancer == "haproxy" else "balancer.conf"
+    (path,) = [path for path in rendering.render(made, "systemd", tmp_path) if path.name == name]
+    (tmp_path / "data").mkdir()
+    path.write_text(path.read_text().replace("/var/lib/matinee-balancer", f"{tmp_path}/data"))
+    use(path, certificate)
+    words = {"haproxy": ("-c", "-q", "-f", str(path)), "nginx": ("-t", "-q", "-c", str(path), "-p", str(tmp_path))}
+
+    assert checked(program(balancer), *words[balancer]) == (0, "")
+
+
+def written(folder: Path, made: topology.Topology) -> Path:
+    """Return a topology's file; the ports of its balancer are the usual ones again."""
+    path = folder / "topology.toml"
+    lines = topology.write(made).splitlines()
+    path.write_text("\n".join(re.sub(r'(^balancer = {.*host = "one").*', r"\1 }", line) for line in lines))
+    return path
+
+
+def test_servers_know_the_public_name_and_believe_the_proxies_in_front(tmp_path: Path) -> None:
+    made = example(trusted_proxies=("10.1.0.0/16",), public_url="https://films.example.org:8443/cat")
+
+    rendering.render(made, "systemd", tmp_path)
+
+    folder = tmp_path / "two" / "etc" / "matinee"
+    own, shared = (folder / "server-2.env").read_text().splitlines(), (folder / "secrets.env").read_text().splitlines()
+    assert {"MATINEE_PUBLIC_URL=https://films.example.org:8443/cat", "MATINEE_TRUSTED_PROXIES=127.0.0.2,10.1.0.0/16"} <= {*own}
+    assert "ALLOWED_HOSTS=films.example.org,localhost,127.0.0.1,127.0.0.2" in shared
+
+
+def test_hosts_without_a_public_url_are_refused_with_the_two_lines_to_add(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r'(?s)Add two lines above \[sizes\].*public_url = .*https = "certificate"'):
+        rendering.render(example(public_url=""), "systemd", tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+    assert "bind 127.0.0.2:443\n" in next(
+        path.read_text() for path in rendering.render(example(), "local", tmp_path) if path.name == "balancer.cfg"
+    )
+
+
 def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: Path) -> None:
     file = tmp_path / "topology.toml"
     file.write_text(matinee(tmp_path, "cluster", "topology", "--ha", "--redis").stdout)
@@ -266,5 +352,7 @@ def test_the_commands_go_from_a_first_file_to_the_files_of_all_hosts(tmp_path: P
     done = matinee(tmp_path, "cluster", "render", str(tmp_path / "out"), "--topology", str(file))
 
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "secrets.json", "three", "two"]
+    assert "movies.example.org is an example: write your own name into public_url" in done.stderr
+    made = ["certificates", "one", "secrets.json", "three", "two"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == made
     assert matinee(tmp_path, "cluster", "render", "out", "--topology", "none.toml").returncode == 2

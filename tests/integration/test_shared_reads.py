@@ -12,7 +12,7 @@ import pytest
 
 from matinee import config as configuration
 from matinee.cache.shared import MemoryTier
-from matinee.domain.change_log import ChangeLog, mark
+from matinee.domain.change_log import ChangeLog, LogRow
 from tests.client import Client
 from tests.processes import eventually
 
@@ -94,9 +94,11 @@ def test_an_old_value_that_comes_back_is_not_believed(two: tuple[Client, Client]
 
 def test_a_value_of_another_history_is_not_believed(two: tuple[Client, Client], tier: MemoryTier) -> None:
     one, other = two
-    value = value_of(one, tier, "m:1")
-    forged = value[:9] + (mark("another moment")).to_bytes(4, "big") + value[13:].replace(b"Alien", b"Nobody")
+    log, content = log_of(one), value_of(one, tier, "m:1")[29:].replace(b"Alien", b"Nobody")
+    histories = ChangeLog()
+    histories.append([LogRow(log.position, "movie", 1, "another moment")], 0.0)
 
+    forged = other.runtime.catalogue._loads._seals.seal(histories, "m:1", log.position, content)
     tier.put("m:1", forged, 60)
 
     taken, body = statements(other, "/v1/movies/1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_a_running_cluster_gives_the_addresses_that_are_not_stated(
 
     assert config.database_url == running.writer_url()
     assert config.follower_urls == tuple(running.reader_url(node) for node in running.followers)
-    assert config.redis_url == "redis://127.0.0.1:7000/0"
+    assert config.redis_url == f"redis://matinee:{running.passwords['redis']}@127.0.0.1:7000/0"
     assert capsys.readouterr().err == f"Using the cluster in {running.home} (leader database-2, 127.0.0.1:5002).\n"
     assert cluster_settings.source_of("REDIS_URL") == f"cluster in {running.home}"
     assert cluster_settings.source_of("PORT") is None
@@ -195,3 +196,33 @@ def test_a_state_file_that_is_damaged_is_told_in_a_sentence(kept: Cluster, state
 
     with pytest.raises(OperatorError, match=r"cluster.json cannot be read \("):
         cluster_settings.load_settings()
+
+
+def test_a_cluster_with_certificates_is_reached_by_urls_that_verify_them(running: Cluster) -> None:
+    running.shape.tls = True
+    node = running.databases[0].postgres
+    assert isinstance(node, PatroniNode)
+    running.secure(node)
+
+    authorities = f"{running.home}/certificates/ca.crt"
+    verified = f"?sslmode=verify-full&sslrootcert={authorities}"
+    assert (
+        node.url("matinee") == f"postgresql://postgres:{running.passwords['postgres']}@127.0.0.1:{node.port}/matinee{verified}"
+    )
+    assert running.redis_url() == f"rediss://matinee:{running.passwords['redis']}@127.0.0.1:7000/0?ssl_ca_certs={authorities}"
+
+
+def test_a_cluster_of_an_older_version_keeps_its_nodes_without_certificates_and_new_passwords(running: Cluster) -> None:
+    for name in ("redis", "redis_peer", "patroni", "statistics"):
+        del running.passwords[name]
+    cluster_file.save(running)
+    path = running.home / "cluster.json"
+    state = json.loads(path.read_text())
+    del state["shape"]["tls"]
+    path.write_text(json.dumps(state))
+
+    again = cluster_file.load(running.home)
+
+    assert again is not None
+    assert (again.shape.tls, again.redis_url(), "redis" in again.passwords) == (False, "redis://127.0.0.1:7000/0", False)
+    assert [node.postgres.authorities for node in again.databases] == [None] * len(again.databases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from matinee.cache.sealed import Seals
 from matinee.cache.shared import MemoryTier
 from matinee.domain.change_log import ChangeLog, LogRow
 from matinee.domain.freshness import Demand
@@ -35,8 +36,8 @@ class LaggingReader:
 
 async def history_read(reader: Any) -> None:
     """Ask for a value, which has the history read, and wait for it."""
-    loads = Loads(reader, MemoryTier())
-    loads._open(None)
+    loads = Loads(reader, MemoryTier(), Seals("a secret"))
+    loads._open("m:1", None)
     await asyncio.gather(*loads._tasks)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from matinee.config import Config, load, origins
 from matinee.errors import ConfigError
+from matinee.http.public_path import below
 
 BASE = {"MATINEE_HOME": "/nonexistent/matinee", "SECRET_KEY": "x" * 40}
 
@@ -114,3 +115,34 @@ def test_an_origin_with_a_wildcard_is_refused_with_what_to_write() -> None:
 )
 def test_a_public_url_that_is_no_address_is_refused(url: str) -> None:
     assert "is no address of a site; write scheme, host and path only" in refusal(MATINEE_PUBLIC_URL=url)
+
+
+@pytest.mark.parametrize("url", ["https://a.org/films", "https://a.org/films/", "https://a.org:8443/a/b-2/films"])
+def test_a_public_url_may_have_a_path(url: str) -> None:
+    config = load({**BASE, "MATINEE_PUBLIC_URL": url})
+
+    assert config.public_url == url.rstrip("/") == config.public_origin + config.public_path
+    assert config.public_path.endswith("/films")
+
+
+@pytest.mark.parametrize("path", ["/a//b", "/../b", "/.", "/fílms", "/a%20b", "/a;b", "/'a"])
+def test_a_path_of_the_public_url_that_could_be_written_in_two_ways_is_refused(path: str) -> None:
+    assert "must be of letters, digits, ., _, ~ and - between single slashes" in refusal(
+        MATINEE_PUBLIC_URL=f"https://a.org{path}"
+    )
+
+
+@pytest.mark.parametrize("path", ["/v1", "/admin/films", "/docs", "/static", "/livez", "/openapi.json"])
+def test_a_path_of_the_public_url_that_the_service_has_itself_is_refused(path: str) -> None:
+    name = path.split("/")[1]
+
+    assert f"cannot begin with /{name}, which is an address of the service itself" in refusal(
+        MATINEE_PUBLIC_URL=f"https://a.org{path}"
+    )
+
+
+def test_what_is_below_a_path_costs_nothing_where_there_is_none() -> None:
+    async def app(*_: object) -> None:
+        """Stand for the service."""
+
+    assert below("", app) is app

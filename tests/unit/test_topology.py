@@ -52,6 +52,7 @@ def test_what_the_file_leaves_out_is_as_usual(tmp_path: Path) -> None:
 @pytest.mark.parametrize("balancer", topologies.BALANCERS)
 def test_what_is_written_is_read_as_the_same_cluster(tmp_path: Path, balancer: str, high_availability: bool) -> None:
     made = topologies.example(servers=7, followers=2, high_availability=high_availability, balancer=balancer, redis=True)
+    made = replace(made, trusted_proxies=("10.1.0.0/16", "::1"), public_url="https://films.example.org/cat")
     made = replace(made, balance="bounded-load", micro_cache=True, sizes=topologies.Sizes(workers=4, redis_memory="2GB"))
 
     assert read(tmp_path, topologies.write(made)) == made
@@ -75,6 +76,19 @@ def test_what_is_written_is_read_as_the_same_cluster(tmp_path: Path, balancer: s
         (("[hosts]", "high_availability = true\n[hosts]"), "high_availability needs 3 or 5 nodes of the role etcd"),
         (("[nodes]", '[nodes]\nfront = { role = "front", host = "one" }'), "front is of no use without high_availability"),
         (("[hosts]", 'discovery = "_matinee._tcp.example.org"\n[hosts]'), "discovery needs balancer"),
+        (("[hosts]", 'https = "on"\n[hosts]'), 'https = \'on\': it must be "certificate" or "acme" or "off"'),
+        (("[hosts]", 'public_url = "films.example.org"\n[hosts]'), "is no address of a site; write scheme, host name"),
+        (("[hosts]", 'public_url = "https://f.example.org/;x"\n[hosts]'), "is no address of a site; write scheme, host name"),
+        (("[hosts]", 'public_url = "https://f.example.org/../x"\n[hosts]'), "is no address of a site; write scheme, host name"),
+        (("[hosts]", 'public_url = "http://f.example.org"\n[hosts]'), "needs a public_url that begins with https://"),
+        (
+            ("[hosts]", 'public_url = "https://f.example.org"\nhttps = "off"\n[hosts]'),
+            "the proxy in front that ends TLS must be",
+        ),
+        (("[hosts]", 'public_url = "https://10.0.0.9"\nhttps = "acme"\n[hosts]'), "needs a public name in DNS"),
+        (("[hosts]", 'trusted_proxies = "10.1.0.1"\n[hosts]'), "it must be a list of texts"),
+        (("[hosts]", 'trusted_proxies = ["10.1.0.1/16"]\n[hosts]'), "has host bits set"),
+        (("[hosts]", 'trusted_proxies = ["0.0.0.0/0"]\n[hosts]'), "any client could pass for another"),
         (("[hosts]", "[hosts"), "cannot be read as TOML"),
     ],
 )
@@ -105,3 +119,26 @@ def test_a_file_that_is_not_there_is_told_with_what_writes_one(tmp_path: Path) -
         topologies.read(tmp_path / "none.toml")
 
     assert refused.value.detail.endswith(f"`matinee cluster topology > {tmp_path}/none.toml` writes one to begin with.")
+
+
+@pytest.mark.parametrize(
+    ("https", "expected"),
+    [
+        ("certificate", {"port": 443, "http_port": 80, "stats_port": 8404}),
+        ("acme", {"port": 443, "http_port": 80, "acme_port": 8402, "stats_port": 8404}),
+        ("off", {"port": 8000, "stats_port": 8404}),
+    ],
+)
+def test_a_balancer_has_the_ports_of_its_way_to_be_reached(tmp_path: Path, https: str, expected: dict[str, int]) -> None:
+    text = _SMALL.replace("[nodes]", '[nodes]\nbalancer = { role = "balancer", host = "one" }')
+
+    assert read(tmp_path, f'https = "{https}"\n{text}').of("balancer")[0].ports == expected
+
+
+def test_several_balancers_cannot_share_acme(tmp_path: Path) -> None:
+    made = topologies.example(servers=1, followers=0, high_availability=False, balancer="nginx", redis=False)
+    other = replace(made.of("balancer")[0], name="balancer-2", host="two", address="10.0.0.2")
+
+    faults = topologies.faults_of(replace(made, https="acme", places=(*made.places, other)))
+
+    assert [fault.partition(":")[0] for fault in faults] == ['https = "acme" needs one balancer, not 2']

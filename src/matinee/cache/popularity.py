@@ -124,7 +124,7 @@ class DatabaseCounts:
         try:
             await self._write(sorted(counted.items()), now_s)
         except MatineeError as error:
-            return error.detail
+            return error.for_operators
         return None
 
     async def top(self, window: Window, limit: int) -> Top:

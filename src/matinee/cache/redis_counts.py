@@ -26,6 +26,7 @@ from matinee.domain.popularity import FUTURE_S, HALF_LIVES_S, MOST_BITS, RESET_B
 
 _AT = f"{PREFIX.decode()}popular:at"  # when each movie was last counted
 MOST_MEMBERS = 100_000  # of each window: 10 MB
+_ID_DIGITS = len(str(MAX_ID))
 _MOVIES_A_CALL = 100  # Redis does nothing else meanwhile: about a millisecond
 _KEPT_S = 30 * 24 * 3600  # after the last count: this only clears away what nobody uses any more
 _ADD_DEADLINE_S = 1.0  # nobody waits for it
@@ -165,8 +166,10 @@ class RedisCounts:
     async def _range(self, window: Window, limit: int) -> list[tuple[int, float]]:
         limits = (str(HALF_LIVES_S[window]), str(FUTURE_S), str(MOST_BITS))
         flat = await self._asking.ask("EVAL", _TOP, "2", _key(window), _AT, str(limit), *limits)
-        found = [(int(member), float(of_score)) for member, of_score in zip(*[iter(flat)] * 2, strict=True)]
-        return [(movie_id, of_score) for movie_id, of_score in found if 0 < movie_id <= MAX_ID]
+        found = zip(*[iter(flat)] * 2, strict=True)
+        # Members cannot carry a MAC. One that is no id was planted, and must not hide the others.
+        known = [(int(member), float(of_score)) for member, of_score in found if member.isdigit() and len(member) <= _ID_DIGITS]
+        return [(movie_id, of_score) for movie_id, of_score in known if 0 < movie_id <= MAX_ID]
 
     def _note(self, failure: LinkFailed) -> None:
         """Tell the tier's breaker of a silence; a refusal or a lost connection says nothing of how reads are answered."""

@@ -1,39 +1,84 @@
-"""Values as the shared tier holds them: what was read, at which position, in which history of the catalogue.
+"""Values as the shared tier holds them: what was read, at which position, in which history of the catalogue, with a MAC.
 
-Invariant: a value is opened only for a process that knows, from the log that it follows itself, that the position is one of its
-own history and that nothing the value shows has changed since. So the shared tier may be old, restored or somebody else's.
-Called by the read room.
+Invariants: a value opens only when a server with this installation's SECRET_KEY made it for exactly this cache key, and only
+for a process that knows, from the log that it follows itself, that the position is of its own history. Nothing of a value is
+interpreted before its MAC was verified. So the shared tier may be old, restored, or written by a stranger.
+Called by the read room. This module must never raise for what a value holds: a value that does not open is a miss.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import secrets
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from matinee.domain.change_log import ChangeLog
 from matinee.domain.representation import Representation
 
-_FORMAT = 1  # first byte of every value; another one is another version's, and is not opened
-_SEAL = struct.Struct(">BQI")  # format, position at which it was read, the mark of that position's change
+_FORMAT = 2  # first byte of every value; another one is another version's, and is not opened
+_STAMP = struct.Struct(">BQI")  # format, position at which it was read, the mark of that position's change
+_MAC_BYTES = 16
+_HEAD_BYTES = _STAMP.size + _MAC_BYTES
+_PURPOSE = b"matinee: MAC of shared-tier values, format 2"
 _MOVIE = struct.Struct(">QQQq")  # id, version, position of its last change, seconds at which it was changed
 
-
-def seal(log: ChangeLog, stamp: int, content: bytes) -> bytes | None:
-    """Return a value to be shared; None while the log was not followed to its position, so that nobody could judge it."""
-    mark = log.mark_of(stamp)
-    return None if mark is None else _SEAL.pack(_FORMAT, stamp, mark) + content
+Refusal = Literal["format", "mac", "history"]
+log = structlog.get_logger("matinee.shared_cache")
 
 
-def unseal(log: ChangeLog, value: bytes) -> tuple[int, bytes] | None:
-    """Return a value's position and content; None when it is not of the history that was followed, or damaged."""
-    if len(value) < _SEAL.size:
-        return None
-    form, stamp, mark = _SEAL.unpack_from(value)
-    if form != _FORMAT or mark != log.mark_of(stamp):
-        return None
-    return stamp, value[_SEAL.size :]
+class Seals:
+    """Seal and open values with a key that is derived from SECRET_KEY; all servers of an installation share it."""
+
+    def __init__(self, secret: str) -> None:
+        """Without a secret the key is random: this process then opens its own values only."""
+        key = hmac.digest(secret.encode(), _PURPOSE, "sha256") if secret else secrets.token_bytes(32)
+        # Keyed BLAKE2b takes half of HMAC-SHA256's time for a movie. A copy of this state saves the block of the key.
+        self._keyed = hashlib.blake2b(key=key, digest_size=_MAC_BYTES, person=b"matinee-shared")
+
+    def seal(self, history: ChangeLog, key: str, stamp: int, content: bytes) -> bytes | None:
+        """Return the value to store under a cache key; None while the log does not know the position."""
+        mark = history.mark_of(stamp)
+        if mark is None:
+            return None
+        head = _STAMP.pack(_FORMAT, stamp, mark)
+        return head + self._mac(key, head, content) + content
+
+    def unseal(self, history: ChangeLog, key: str, value: bytes) -> tuple[int, bytes] | None:
+        """Return position and content of the value found under a cache key; None, counted by reason, when it does not open."""
+        if len(value) < _HEAD_BYTES or value[0] != _FORMAT:
+            return _refused(key, "format")
+        head, content = value[: _STAMP.size], value[_HEAD_BYTES:]
+        if not hmac.compare_digest(value[_STAMP.size : _HEAD_BYTES], self._mac(key, head, content)):
+            return _refused(key, "mac")
+        _, stamp, mark = _STAMP.unpack(head)
+        return (stamp, content) if mark == history.mark_of(stamp) else _refused(key, "history")
+
+    def _mac(self, key: str, head: bytes, content: bytes) -> bytes:
+        """Return the MAC of a value. No cache key holds a NUL and the head has one length, so no two values give one text."""
+        mac = self._keyed.copy()
+        mac.update(b"%b\0%b" % (key.encode(errors="surrogatepass"), head))
+        mac.update(content)
+        return mac.digest()
+
+
+def _refused(key: str, reason: Refusal) -> tuple[int, bytes] | None:
+    """Count a value that does not open, and return None. One without a valid MAC is logged."""
+    # prometheus_client reads PROMETHEUS_MULTIPROC_DIR at import, and the server sets it after this module was imported.
+    from matinee.cache import shared_metrics
+
+    shared_metrics.REFUSED.labels(reason).inc()
+    if reason == "mac":
+        log.warning(
+            "shared cache holds a value that this installation did not make",
+            key=key,
+            do="give all servers the same SECRET_KEY, and let nothing else write to the shared cache",
+        )
+    return None
 
 
 def movie_content(found: Representation) -> bytes:

@@ -16,7 +16,7 @@ from matinee import runtime
 from matinee.cli.cache_figures import BESIDE, SHARED, Key, Look, look_at
 from matinee.cli.home import open_catalogue
 from matinee.cli.output import Json, as_json, drawn_table, table, tell
-from matinee.cli.running_server import Url, address_of, ask, ask_json, refusal
+from matinee.cli.running_server import OpsUrl, Url, address_of, ask, ask_json, ops_address_of, refusal
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -118,12 +118,12 @@ def _cell(value: Any) -> Any:
 
 
 def stats(
-    url: Url = None,
+    url: OpsUrl = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every second, with rates, until Ctrl-C.")] = False,
     as_json_: Json = False,
 ) -> None:
     """Show what the caches of the running server have counted; exit code 2 without a server."""
-    address = address_of(url)
+    address = ops_address_of(url)
     first = _look(address)
     if watch:
         _watch(address, first, _show_json_line if as_json_ else _shower())
@@ -141,7 +141,9 @@ Show = Callable[[str, Look, Look | None, float], None]
 def _look(address: str) -> Look:
     reply = ask(address, "/metrics")
     if reply.status != 200:
-        raise OperatorError(f"{address}/metrics answers {reply.status}; give the address of the server itself: --url URL")
+        raise OperatorError(
+            f"{address}/metrics answers {reply.status}; give the address of the server's MATINEE_OPS_ADDRESS: --url URL"
+        )
     return look_at(reply.body.decode())
 
 

@@ -173,7 +173,7 @@ class _Follower:
                 if not is_patient:
                     raise
                 if not is_told:
-                    tell(error.detail)
+                    tell(error.for_operators)
                 is_told = True
                 self._log.pause(_LOOK_AGAIN_S)
                 continue

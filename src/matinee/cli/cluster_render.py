@@ -11,7 +11,7 @@ from matinee import config as configuration
 from matinee.cli.output import tell
 from matinee.cli.output_files import require_output
 from matinee.errors import OperatorError
-from matinee.ops import rendering
+from matinee.ops import public_name, rendering
 from matinee.ops import topology as topologies
 from matinee.ops.host_names import HostNames
 
@@ -54,4 +54,8 @@ def render(
     for place in said.of("server") if said.balancer == "nginx" else []:
         if names.address(place) is None:
             tell(f"{place.address} does not resolve here: nginx leaves {place.name} out until you render again.")
+    if target == "systemd":
+        listening = [(place.port, place.ports.get("http_port", 80)) for place in said.of("balancer")]
+        for warning in public_name.warnings(said.public_url, said.https, listening):
+            tell(warning)
     tell(f"Passwords are in {out / 'secrets.json'}: keep it, the next `render` uses it again.")

@@ -68,14 +68,19 @@ def source_of(env: str) -> str | None:
     return f"cluster in {cluster_home(home_of(os.environ))}" if is_from_cluster else None
 
 
-def running_server(environ: Mapping[str, str]) -> str | None:
-    """Return the URL of a server of the running cluster, None when a server is named by the settings or there is no cluster."""
+def running_server(environ: Mapping[str, str], *, for_operators: bool = False) -> str | None:
+    """Return the URL of a server of the running cluster, None when a server is named by the settings or there is no cluster.
+
+    `for_operators`: that of its health listener.
+    """
     stated = given(environ)
     if any(name in stated for name in _SERVERS):
         return None
     cluster = _kept(environ)
     running = [server for server in cluster.servers if server.state() == "running"] if cluster else []
-    return running[0].address if running else None
+    if not running:
+        return None
+    return running[0].ops_address if for_operators else running[0].address
 
 
 def cluster_home(home: Path) -> Path:
@@ -127,5 +132,5 @@ def _found(cluster: Cluster, *, as_owner: bool) -> dict[str, str]:
     redis = cluster.engine("redis")
     is_stated = any(name in given(os.environ) for name in _CACHES)
     if redis is not None and redis.state() == "running" and not is_stated:
-        found["REDIS_URL"] = f"redis://{redis.address}/0"
+        found["REDIS_URL"] = cluster.redis_url() or ""
     return {name: value for name, value in found.items() if value}

@@ -35,6 +35,7 @@ def look(cluster: Cluster) -> list[dict[str, Any]]:
             row["seen_by_server"] = seen.get(node.address)
         elif isinstance(node, ServerNode):
             row |= _server(node, servers.get(node.name)) | {"balancer": balanced.get(node.name)}
+            row["ops_address"] = node.ops_address
         else:
             row["trouble"] = None if node.state() != "running" or node.is_ready() else "it does not answer"
         rows.append(row)

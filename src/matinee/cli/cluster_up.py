@@ -108,6 +108,8 @@ def _choose_shape(cluster: Cluster, config: Config, wanted: Wanted) -> None:
         kind = "with" if shape.high_availability else "without"
         raise OperatorError(f"This cluster was made {kind} --ha and stays so; begin anew: `matinee cluster down --delete`.")
     shape.high_availability = is_available
+    if not cluster.databases:
+        shape.tls = is_available  # one instance of PostgreSQL on loopback is protected by its passwords
     if is_available:
         patroni.program()  # refused before anything is made
     if wanted.balancer not in {None, "none"} and shape.balancer not in {"", wanted.balancer} and cluster.engine("balancer"):

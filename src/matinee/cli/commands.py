@@ -75,6 +75,7 @@ _COMMANDS = {
     "cluster down": "cluster:down",
     "cluster topology": "cluster_render:topology",
     "cluster render": "cluster_render:render",
+    "cluster certificates": "cluster_certificates:certificates",
 }
 
 

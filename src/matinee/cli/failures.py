@@ -68,7 +68,7 @@ _UNKNOWN = "This is a fault of Matinee: {kind}: {reason}."
 def sentence(error: BaseException) -> str:
     """Return what is wrong and what to do."""
     if isinstance(error, MatineeError):
-        return error.detail
+        return error.for_operators
     reason = _reason(error)
     if _is_of_a_database(error):
         remedy = next(remedy for pattern, remedy in _DATABASE_REMEDIES if re.search(pattern, reason, re.IGNORECASE))

@@ -15,7 +15,7 @@ import typer
 
 from matinee import config as configuration
 from matinee import runtime
-from matinee.cli import health_cache, modes
+from matinee.cli import health_cache, health_certificates, modes
 from matinee.cli.cluster_settings import load_settings
 from matinee.cli.home import export_settings
 from matinee.cli.output import Json, as_json
@@ -47,7 +47,7 @@ def _examine(name: str, check: Callable[[], str]) -> tuple[str, bool, str]:
     try:
         return name, True, check()
     except MatineeError as error:
-        return name, False, error.detail
+        return name, False, error.for_operators
     except (OSError, DatabaseError) as error:
         return name, False, " ".join(str(error).split())
 
@@ -66,6 +66,8 @@ def _checks() -> Iterator[tuple[str, Callable[[], str]]]:
     yield "memory", health_cache.memory
     yield "cache", lambda: health_cache.local(config)
     yield "limits", lambda: _limits(config)
+    for look in health_certificates.checks(config):
+        yield "certificate", look
     if config.redis_url:
         yield "redis", lambda: health_cache.redis(config)
     if config.memcached_url:

@@ -49,9 +49,9 @@ def _report(error: BaseException) -> int:
         streams.give_up_output()
         code = 0 if error.is_closed_pipe else code  # the reader of our output, such as `head`, has read enough
         if code:
-            complain(error.detail)
+            complain(error.for_operators)
     elif isinstance(error, MatineeError):
-        complain(error.detail)
+        complain(error.for_operators)
     else:
         _fail(error)
     return code

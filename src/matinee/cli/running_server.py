@@ -18,6 +18,9 @@ from matinee.config import Config
 from matinee.errors import OperatorError
 
 Url = Annotated[str | None, typer.Option(help="The server's address; else that of the settings.")]
+OpsUrl = Annotated[
+    str | None, typer.Option("--url", help="The address of the server's MATINEE_OPS_ADDRESS; else that of the settings.")
+]
 _ANSWER_S = 5.0
 
 
@@ -40,6 +43,24 @@ def address_of(url: str | None, config: Config | None = None) -> str:
         return server
     config = config or configuration.load()
     return config.public_url or addresses.url(addresses.reachable(config.host), config.port)
+
+
+def ops_address_of(url: str | None, config: Config | None = None) -> str:
+    """Return the URL at which a server answers operators: the given one, else of the running cluster, else of the settings.
+
+    Raises: ConfigError; OperatorError when the cluster's state cannot be read.
+    """
+    if url:
+        return url.rstrip("/")
+    if (server := running_server(os.environ, for_operators=True)) is not None:
+        return server
+    config = config or configuration.load()
+    if config.ops_address == "off":
+        return addresses.url(addresses.reachable(config.host), config.port)
+    from matinee.ops.health_socket import health_address
+
+    host, port = health_address(config.ops_address, config.port)
+    return addresses.url(addresses.reachable(host), port)
 
 
 def ask(address: str, path: str, key: str = "") -> Reply:

@@ -82,7 +82,7 @@ def _open_health(config: Config) -> socket.socket | None:
     except PortTaken as error:
         if config.ops_address != "auto":
             raise
-        tell(f"Health checks are served at {addresses.host_port(config.host, config.port)} only. {error}")
+        tell(f"/metrics and the details of /readyz are not served: {error}")
         return None
 
 

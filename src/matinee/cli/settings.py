@@ -19,7 +19,7 @@ def show(as_json_: Json = False) -> None:
     except ConfigError:
         raise
     except OperatorError as error:
-        tell(error.detail)  # of a cluster that does not run: the settings are shown without it
+        tell(error.for_operators)  # of a cluster that does not run: the settings are shown without it
         config = configuration.load()
     rows = [
         {"setting": origin.env, "value": _shown(origin), "source": source_of(origin.env) or origin.source, "help": origin.help}
@@ -38,6 +38,8 @@ def _shown(origin: configuration.Origin) -> object:
         return "(set, hidden)" if origin.value else "(not set)"
     if isinstance(origin.value, tuple):
         return ",".join(configuration.without_password(str(part)) for part in origin.value)
+    if origin.value is None:
+        return ""
     if origin.value == AUTO:
         return "auto"
     return origin.value if isinstance(origin.value, bool | int) else configuration.without_password(str(origin.value))

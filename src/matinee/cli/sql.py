@@ -12,7 +12,7 @@ from matinee import runtime
 from matinee.cli.home import open_catalogue
 from matinee.cli.output import Json, as_json, table, tell
 from matinee.cli.requests import request
-from matinee.cli.running_server import Url, address_of, ask, ask_json
+from matinee.cli.running_server import OpsUrl, ask, ask_json, ops_address_of
 from matinee.config import Config
 from matinee.errors import OperatorError
 
@@ -92,10 +92,12 @@ def _timings(config: Config) -> list[dict[str, Any]]:
     from prometheus_client.parser import text_string_to_metric_families
 
     try:
-        text = ask(address_of(None, dataclasses.replace(config, public_url="")), "/metrics").body.decode()
+        reply = ask(ops_address_of(None, config), "/metrics")
     except OperatorError:
         return []
-    families = list(text_string_to_metric_families(text))
+    if reply.status != 200:
+        return []
+    families = list(text_string_to_metric_families(reply.body.decode()))
     samples = [sample for family in families if family.name == "matinee_statement_seconds" for sample in family.samples]
     names = sorted({sample.labels["name"] for sample in samples})
     rows = [_timing(name, [sample for sample in samples if sample.labels["name"] == name]) for name in names]
@@ -114,10 +116,12 @@ def _timing(name: str, samples: list[Any]) -> dict[str, Any]:
     return {"name": name, "calls": int(calls), "mean_ms": mean_ms, "p99_at_most_ms": 1000 * p99_s, "total_s": total_s}
 
 
-def status(url: Url = None, as_json_: Json = False) -> None:
+def status(url: OpsUrl = None, as_json_: Json = False) -> None:
     """Ask the running server how it is and what it thinks of each copy; exit code 1 when something is missed, 2 without one."""
-    address = address_of(url)
+    address = ops_address_of(url)
     _, state = ask_json(address, "/readyz")
+    if "dependencies" not in state:
+        raise OperatorError(f"{address} answers only {state.get('status')!r}; give the server's MATINEE_OPS_ADDRESS: --url URL")
     if as_json_:
         as_json(state)
     else:

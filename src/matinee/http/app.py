@@ -16,6 +16,7 @@ from litestar.datastructures import State
 from matinee import runtime as runtime_module
 from matinee.config import Config
 from matinee.http import docs, health, openapi, problems, reads, writes
+from matinee.http.certificate_metrics import CertificateMetrics
 from matinee.http.connection_guard import ConnectionGuard
 from matinee.http.front import Front
 from matinee.http.limits import Limits
@@ -83,7 +84,7 @@ def api(config: Config, source: Source | None = None) -> Litestar:
         logging_config=None,
         request_max_body_size=None,  # the front counts
     )
-    app.state.openapi = openapi.document(app)
+    app.state.openapi = openapi.document(app, config.public_path)
     return app
 
 
@@ -93,6 +94,7 @@ def build(config: Config, source: Source | None = None) -> Front:
     state = application.state
     front = Front(application, state.reads, _django(config), config, _methods(application), state.limits)
     state.runtime.publishers += [front.publish, LogMetrics(front.access_log).publish]
+    state.runtime.publishers.append(CertificateMetrics(config).publish)
     return front
 
 
@@ -116,8 +118,7 @@ def _methods(application: Litestar) -> dict[str, str]:
 
 
 def _django(config: Config) -> SignInSlots:
-    from django.core.handlers.asgi import ASGIHandler
-
+    from matinee.http.django_pages import DjangoPages
     from matinee.http.static import StaticFiles
 
-    return SignInSlots(StaticFiles(ASGIHandler()), config)
+    return SignInSlots(StaticFiles(DjangoPages()), config)

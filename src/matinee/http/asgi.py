@@ -22,8 +22,10 @@ def create_app() -> AsgiApp:
     runtime.setup_django()
     # Django's models can be imported only after it has been set up, and the handlers import them.
     from matinee.http.app import build_for_server
+    from matinee.http.public_path import below
 
     front = build_for_server(settings)
     gc.collect()
     gc.freeze()  # what was made until now lives as long as the process; to walk over it takes 50 ms of each full collection
-    return front.__call__  # the method itself: it would be looked up for each request
+    # The method itself: it would be looked up for each request.
+    return below(settings.public_path, front.__call__)

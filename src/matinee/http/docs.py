@@ -57,14 +57,15 @@ REMEDIES = {
     "overloaded": "Nothing was done. Wait for the seconds in `Retry-After`, then try again; not sooner, or it lasts longer.",
 }
 
+# Each %b is the path of MATINEE_PUBLIC_URL.
 _SWAGGER = b"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Matinee API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css"><link rel="icon" href="/docs/assets/favicon-32x32.png">
+<link rel="stylesheet" href="%b/docs/assets/swagger-ui.css"><link rel="icon" href="%b/docs/assets/favicon-32x32.png">
 </head><body><div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script><script src="/docs/assets/start.js"></script></body></html>
+<script src="%b/docs/assets/swagger-ui-bundle.js"></script><script src="%b/docs/assets/start.js"></script></body></html>
 """
-_START = b"""SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true});
+_START = b"""SwaggerUIBundle({url: "%b/openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true});
 """
 
 
@@ -79,22 +80,22 @@ def page(body: bytes, content_type: bytes = b"text/html; charset=utf-8", max_age
 
 
 @get("/")
-async def home() -> Answer:
+async def home(request: Request[Any, Any, Any]) -> Answer:
     """Lead to the documentation."""
-    return Answer(302, b"", [(b"location", b"/docs"), (b"cache-control", b"no-store")])
+    return Answer(302, b"", [(b"location", b"%b/docs" % _path(request)), (b"cache-control", b"no-store")])
 
 
 @get("/docs")
-async def docs() -> Answer:
+async def docs(request: Request[Any, Any, Any]) -> Answer:
     """Answer the API's documentation."""
-    return page(_SWAGGER)
+    return page(_SWAGGER % ((_path(request),) * _SWAGGER.count(b"%b")))
 
 
 @get("/docs/assets/{name:str}")
-async def asset(name: FromPath[str]) -> Answer:
+async def asset(request: Request[Any, Any, Any], name: FromPath[str]) -> Answer:
     """Answer a file of the documentation page."""
     if name == "start.js":
-        return page(_START, b"text/javascript", 86_400)
+        return page(_START % _path(request), b"text/javascript", 86_400)
     if name not in _SERVED:
         raise NotFound(f"The documentation has no file {name[:60]!r}.")
     content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -102,23 +103,28 @@ async def asset(name: FromPath[str]) -> Answer:
 
 
 @get("/docs/errors/{slug:str}")
-async def error_page(slug: FromPath[str]) -> Answer:
+async def error_page(request: Request[Any, Any, Any], slug: FromPath[str]) -> Answer:
     """Answer the page of one kind of error: its `type` leads here."""
     for kind in request_errors():
         if kind.slug == slug:
-            return page(_error_html(kind).encode())
+            return page(_error_html(kind, _path(request).decode()).encode())
     raise NotFound(f"There is no error {slug[:60]!r}.")
 
 
-def _error_html(kind: type[MatineeError]) -> str:
+def _path(request: Request[Any, Any, Any]) -> bytes:
+    config: Config = request.app.state.runtime.config
+    return config.public_path.encode()
+
+
+def _error_html(kind: type[MatineeError], path: str) -> str:
     title, remedy = html.escape(kind.title()), html.escape(REMEDIES[kind.slug])
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{kind.status} {kind.slug} - Matinee</title>"
-        "<link rel='icon' href='/docs/assets/favicon-32x32.png'>"
+        f"<link rel='icon' href='{path}/docs/assets/favicon-32x32.png'>"
         "<style>body{font:1rem/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#1c1917}"
         "code{background:#f5f5f4;padding:.1rem .3rem;border-radius:.2rem}</style></head>"
         f"<body><h1>{title}</h1><p><code>{kind.status}</code> <code>{kind.slug}</code></p><p>{remedy}</p>"
-        "<p><a href='/docs'>All of the API</a></p></body></html>"
+        f"<p><a href='{path}/docs'>All of the API</a></p></body></html>"
     )
 
 

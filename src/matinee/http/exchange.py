@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from matinee.errors import BodyTooLarge, ClientGone, MalformedBody, Overloaded, RequestTimeout
 from matinee.http.addresses import require_possible
 from matinee.http.client import client_site
+from matinee.http.known_sessions import IS_VISITOR
 from matinee.http.outgoing import PREFLIGHT
 from matinee.http.problems import as_matinee_error, problem_answer
 from matinee.http.reads import route_of
@@ -32,7 +33,7 @@ ALWAYS_ANSWERED = frozenset(("/livez", "/readyz", "/metrics"))
 # that it gets to read why.
 _DISCARD_BYTES = 64 * 1024 * 1024
 _LAST_RESORT = (
-    b'{"type":"/docs/errors/internal-error","title":"A fault of ours; the request id finds it in the log.","status":500,'
+    b'{"type":"%b/docs/errors/internal-error","title":"A fault of ours; the request id finds it in the log.","status":500,'
     b'"detail":"Something went wrong on our side.","errors":[],"request_id":"%b"}'
 )
 
@@ -74,6 +75,8 @@ class Exchange:
         self._is_admin = scope["path"].startswith("/admin") and not hashes_a_password(scope)
         self._is_django = scope["path"].startswith(DJANGO)
         self._visitor = self.client if self._is_admin and not front.sessions.knows(scope) else None
+        if self._visitor is not None:
+            scope[IS_VISITOR] = True
         self._has_place = self._is_body_over = self._is_chunked = self._is_gone = False
         self._is_discarding = self._is_evicted = self._is_preflight = False
         self._status = self._sent_bytes = self._read_bytes = self._stated_bytes = 0
@@ -117,7 +120,7 @@ class Exchange:
                 return  # there is no client to answer any more
             if self._status:
                 raise
-            body = _LAST_RESORT % self._scope["matinee.request_id"].encode()
+            body = _LAST_RESORT % (self._front.config.public_url.encode(), self._scope["matinee.request_id"].encode())
             headers = [(b"content-type", b"application/problem+json"), (b"content-length", b"%d" % len(body))]
             await self._pass_on({"type": "http.response.start", "status": 500, "headers": headers})
             await self._pass_on({"type": "http.response.body", "body": body})

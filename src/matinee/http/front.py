@@ -124,7 +124,7 @@ class Front:
                 return exchange.shed
             exchange.enter()
         application = exchange.own_application() or self._application(scope)
-        return self._limits.around(application, exchange.discard)
+        return self._limits.around(application, scope, exchange.discard)
 
     def count_shed(self) -> None:
         """Count a request that was turned away."""

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 SIGNED_IN = "matinee.signed_in"  # set in a request's scope by the middleware that has found a user
+IS_VISITOR = "matinee.is_visitor"  # stands in the scope of a request of the admin without a session that is known
 _MOST, _KEPT_S = 1_000, 12 * 3600  # as long as a session may be unused
 # Django's keys are letters and digits. At a sign-out it sends an empty value in quotes, which must not become a known session.
 _COOKIE = re.compile(rb"(?:^|[;\s])matinee_session=([A-Za-z0-9]{1,64})(?=[;\s]|$)")

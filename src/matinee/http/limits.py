@@ -75,15 +75,25 @@ class Limits:
         await background.end(self._background)
         await self._runtime.totals.close()
 
-    def around(self, app: AsgiApp, discard: Discard) -> AsgiApp:
-        """Return the application with the limits around it. `discard` reads at most so much of a refused request's body."""
-        return partial(self._run, app, discard)
+    def around(self, app: AsgiApp, scope: Any, discard: Discard) -> AsgiApp:
+        """Return the application with the limits around it that hold for a request; the application itself when none does.
 
-    async def _run(self, app: AsgiApp, discard: Discard, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request within the limits. Raises: TooManyRequests."""
+        `discard` reads at most so much of a refused request's body.
+        """
         address = client_address(scope, self._config.trusted_proxies)
-        asking = scope["matinee.asking"] = Asking(client_site(address))
-        counted = [] if scope["path"] in _UNLIMITED else await self._counted(scope, address)
+        scope["matinee.asking"] = Asking(client_site(address))
+        digest = _digest_of(scope)
+        # A key may have a quota of its own where nothing else is limited.
+        if scope["path"] in _UNLIMITED or (self._client is None and not digest):
+            return app
+        return partial(self._run, app, discard, digest, address)
+
+    async def _run(
+        self, app: AsgiApp, discard: Discard, digest: str, address: str, scope: Any, receive: Any, send: Any
+    ) -> None:
+        """Answer a request within the limits. Raises: TooManyRequests."""
+        asking: Asking = scope["matinee.asking"]
+        counted = await self._counted(digest, address) if digest else self._of_client(address)
         if counted and (error := self._take(scope, counted)) is not None:
             await discard(_DISCARD_BYTES)
             raise error
@@ -129,10 +139,9 @@ class Limits:
         used = f"This {_SUBJECTS[policy.name]} has used its {policy.quota} requests of {policy.window_s} s"
         return TooManyRequests(f"{used}; wait {wait_s} s, then send fewer.", retry_after_s=wait_s)
 
-    async def _counted(self, scope: Any, address: str) -> list[Counted]:
-        """Return what a request counts on, and the limits; nothing when nothing limits it."""
-        digest = _digest_of(scope)
-        return self._policies_of(await self._row(digest, self._of_client(address)) if digest else None, address)
+    async def _counted(self, digest: str, address: str) -> list[Counted]:
+        """Return what a request with a key counts on, and the limits; nothing when nothing limits it."""
+        return self._policies_of(await self._row(digest, self._of_client(address)), address)
 
     def _policies_of(self, row: KeyRow | None, address: str) -> list[Counted]:
         if row is not None:

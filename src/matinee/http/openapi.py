@@ -110,8 +110,11 @@ def _patch_of(content: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def document(app: Litestar) -> dict[str, Any]:
-    """Return the OpenAPI document of the application. Raises: ValueError for a route of /v1 without an operation."""
+def document(app: Litestar, public_path: str) -> dict[str, Any]:
+    """Return the OpenAPI document of the application below a path.
+
+    Raises: ValueError for a route of /v1 without an operation.
+    """
     paths: dict[str, Any] = {}
     for route in app.routes:
         if not route.path.startswith("/v1"):
@@ -127,7 +130,7 @@ def document(app: Litestar) -> dict[str, Any]:
             "version": __version__,
             "description": "A movie catalogue: read by anybody, written by its admins.",
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": public_path or "/"}],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas(),

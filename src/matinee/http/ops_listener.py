@@ -1,4 +1,4 @@
-"""Answer /livez, /readyz and /metrics on a listener of their own, also while the service's own listener is flooded.
+"""Answer /livez, /readyz and /metrics to operators on a listener of their own, also while the service's listener is flooded.
 
 Started by app.py with a socket that the server's parent process has opened; every worker accepts from it. It serves nothing but
 these paths, one request a connection, and bounds itself: few connections, a small head, a short time. It must never depend on
@@ -16,6 +16,8 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+
+from matinee.http.health import OPERATOR
 
 SOCKET_VARIABLE = "_MATINEE_OPS_SOCKET"  # set by the server's parent process for its workers; no setting of a user's
 PATHS = frozenset(("/livez", "/readyz", "/metrics"))
@@ -98,6 +100,7 @@ class OpsListener:
             "client": None,
             "server": self._listener.getsockname()[:2],
             "state": {},
+            OPERATOR: True,
         }
         await self._app(scope, receive, send)
         body = b"".join(message.get("body", b"") for message in messages)

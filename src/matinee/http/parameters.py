@@ -20,6 +20,8 @@ MAX_FIELDS = 200
 def query_pairs(scope: Any) -> list[tuple[str, str]]:
     """Return the query string's names and values. Raises: InvalidParameter when it is not UTF-8, or far too long."""
     raw: bytes = scope["query_string"]
+    if not raw:
+        return []
     if len(raw) > MAX_QUERY_BYTES:
         raise InvalidParameter(f"The query string has {len(raw)} bytes; {MAX_QUERY_BYTES} are allowed.")
     try:

@@ -19,6 +19,7 @@ from matinee.errors import (
     MatineeError,
     MethodNotAllowed,
     NotFound,
+    OperatorError,
     RequestError,
     RequestTimeout,
     StaleVersion,
@@ -53,7 +54,9 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 def problem_answer(scope: Any, config: Config, error: MatineeError) -> Answer:
-    """Return the answer that tells of an error."""
+    """Return the answer that tells of an error. Its reason, which may name servers, is logged and never sent."""
+    if error.reason:
+        log.warning(error.slug, reason=error.reason, path=scope["path"][:200], request_id=scope.get("matinee.request_id"))
     problem = Problem(
         type=f"{base_url(scope, config)}/docs/errors/{error.slug}",
         title=error.title(),
@@ -89,8 +92,8 @@ def _headers(error: MatineeError) -> Headers:
 def as_matinee_error(error: Exception, scope: Any) -> MatineeError:
     """Return our own error for one of the framework's, or for a fault of ours, which is logged here."""
     path = scope.get("path", "")
-    if isinstance(error, MatineeError):
-        return error
+    if isinstance(error, MatineeError) and not isinstance(error, OperatorError):
+        return error  # an OperatorError is for the command line: it names files and servers
     if isinstance(error, NotFoundException):
         return NotFound(f"There is nothing at {path[:200]!r}. The addresses stand in /openapi.json and at /docs.")
     if isinstance(error, MethodNotAllowedException):

@@ -248,7 +248,7 @@ class PublicReads:
         finally:
             if self._tier is not None:
                 self._tier.release(reserved_bytes)
-        ready.route = route_of(scope["path"])[1]  # type: ignore[index]
+        ready.route = scope["path_template"]
         is_kept = False
         if catalogue.stamp is not None:
             ready.stamp = catalogue.stamp
@@ -263,6 +263,7 @@ class PublicReads:
         route = route_of(path)
         assert route is not None, "only addresses that this answers are loaded"
         scope: dict[str, Any] = {"path": path, "query_string": query, "headers": [], "matinee.asking": asking}
+        scope["path_template"] = route[1]
         key = _key(scope)
         return (await self._flights.do(key, lambda: self._read(scope, route[0], Demand(), key))).is_kept
 

@@ -19,6 +19,7 @@ from typing import Any
 from matinee.config import Config
 from matinee.http.client import client_address, client_site
 from matinee.http.known_sessions import SIGNED_IN, KnownSessions
+from matinee.http.public_path import for_django
 
 # For sign-ins, and as many for signed-in users. The last of those that wait begins within seven seconds, so attempts from forty
 # addresses do not block other users; each of these addresses is soon refused before anything is hashed (write/sign_ins.py).
@@ -82,7 +83,7 @@ class SignInSlots:
     """An ASGI application in front of Django."""
 
     def __init__(self, django: Any, config: Config) -> None:
-        self._django, self._trusted = django, config.trusted_proxies
+        self._django, self._trusted, self._path = django, config.trusted_proxies, config.public_path
         self._sign_ins, self._signed_in = Slots(), Slots()
         self.sessions = KnownSessions()
 
@@ -114,6 +115,7 @@ class SignInSlots:
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         """Let Django answer, and remember the session when it has found a user."""
+        scope = for_django(self._path, scope)
 
         async def pass_on(message: Any) -> None:
             # Before the client has the answer: its next request may come at once.

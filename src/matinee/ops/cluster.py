@@ -18,10 +18,10 @@ from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops import engines, node_names, patroni, rendering, socket_folder
+from matinee.ops import engines, node_names, patroni, rendering, server_urls, socket_folder
 from matinee.ops.engines import EngineNode
 from matinee.ops.host_secrets import PATRONI_PASSWORDS
-from matinee.ops.layout import Local
+from matinee.ops.layout import Local, Tls
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable, own, program, reachable_folder
 from matinee.ops.processes import Started, free_port, happens
@@ -91,12 +91,16 @@ Node = ServerNode | DatabaseNode | EngineNode
 
 @dataclass
 class Shape:
-    """What kind of cluster it is; `settings` are more variables of the servers."""
+    """What kind of cluster it is; `settings` are more variables of the servers.
+
+    `tls` is chosen when the cluster is made: nodes that run cannot change it one by one.
+    """
 
     balancer: str = ""
     balance: str = "least-connections"
     micro_cache: bool = False
     high_availability: bool = False
+    tls: bool = False
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -252,6 +256,7 @@ class Cluster:
         name = f"database-{len(self.databases) + 1}"
         folder, password = self.data / name, self.passwords["postgres"]
         member = PatroniNode(name, folder, self._free_port(), password, rest_port=0)
+        self.secure(member)
         node = DatabaseNode(member, "follower")
         self.databases.append(node)
         member.rest_port = self._free_port()
@@ -261,7 +266,7 @@ class Cluster:
     def topology(self) -> Topology:
         """Return the cluster as the file says it that is rendered."""
         places = [node.place for node in self.engines]
-        places += [Place(node.name, "server", "local", HOST, {"port": node.port}) for node in self.servers]
+        places += [Place(node.name, "server", "local", HOST, node.ports) for node in self.servers]
         for database in self.databases:
             ports = {"port": database.port}
             if isinstance(database.postgres, PatroniNode):
@@ -273,6 +278,7 @@ class Cluster:
             balance=shape.balance,
             micro_cache=shape.micro_cache,
             high_availability=shape.high_availability,
+            tls=shape.tls,
             sizes=local_sizes(len(self.servers)),
             hosts={"local": HOST},
             places=tuple(places),
@@ -282,8 +288,10 @@ class Cluster:
     def render(self) -> None:
         """Write the configuration of all nodes anew, and say what each engine is run with. Raises: OperatorError."""
         topology = self.topology()
-        layout = Local(self.home / "config", self.data, self.socket_folder())
+        layout = Local(self.home / "config", self.data, self.socket_folder(), self.certificates)
         bin_folder = str(Path(program("initdb")).parent)
+        if topology.tls:
+            rendering.make_certificates(topology, self.certificates)
         cluster = rendering.Cluster(topology, layout, self.passwords, self.shape.settings, bin_folder)
         rendering.write(rendering.local(cluster), layout.config_folder)
         for node in self.engines:
@@ -293,6 +301,7 @@ class Cluster:
             data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
             config = layout.config(node.place, rendering.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, data, layout.master(node.place))
+            self.secure_engine(node)
             if node.role == "balancer" and topology.balancer == "haproxy":
                 node.socket, node.state_file = layout.socket(node.place), layout.state(node.place)
         for database in self.databases:
@@ -304,8 +313,33 @@ class Cluster:
         node.config = node.folder / "patroni.yml"
         shutil.copy(layout.config_folder / f"{node.name}.yml", node.config)
         own(node.config)
-        node.secrets = {role: self.passwords[name] for role, name in PATRONI_PASSWORDS.items()}
+        if node.tls is not None:
+            make_passable(node.tls.folder)
+            for path in rendering.copy_certificate(Tls(self.certificates, node.name), node.tls):
+                own(path)
         node.command = [*patroni.program(), str(node.config)]
+
+    @property
+    def certificates(self) -> Path:
+        """Return the folder of the CA and the nodes' certificates."""
+        return self.home / "certificates"
+
+    def secure(self, node: PatroniNode) -> None:
+        """Let a node of Patroni be asked with the passwords of this cluster, and with its certificate if it has one."""
+        known = PATRONI_PASSWORDS.items()
+        node.secrets = {role: self.passwords[name] for role, name in known if name in self.passwords}
+        if self.shape.tls:
+            node.tls, node.authorities = Tls(node.folder / "tls", node.name), self.certificates / "ca.crt"
+
+    def secure_engine(self, node: EngineNode) -> None:
+        """Let an engine be asked with its password and certificate."""
+        node.tls = Tls(self.certificates, node.name) if self.shape.tls else None
+        if node.role == "redis" and "redis" in self.passwords:
+            node.login = f"{server_urls.REDIS_USER} {self.passwords['redis']}"
+
+    def redis_url(self) -> str | None:
+        """Return where the shared cache is; None when there is none."""
+        return server_urls.redis_url(self.topology(), self.passwords, self.certificates / "ca.crt" if self.shape.tls else None)
 
     def socket_folder(self) -> Path:
         """Return the folder of the balancers' sockets. Raises: OperatorError when another user may have made it."""
@@ -323,6 +357,7 @@ class Cluster:
         name, chosen = f"server-{number}", port or self._free_port()
         server = ServerNode(name, chosen, self.home / f"{name}.log", [*command, "--port", str(chosen)], {})
         self.servers.append(server)
+        server.ops_port = self._free_port()  # while the other one counts as taken
         self.added.append(server)
         self.save()
         return server
@@ -341,6 +376,7 @@ class Cluster:
     def _free_port(self) -> int:
         taken = {node.port for node in self.nodes}
         taken |= {port for node in self.engines for port in node.ports}
+        taken |= {node.ops_port for node in self.servers}
         taken |= {node.postgres.rest_port for node in self.databases if isinstance(node.postgres, PatroniNode)}
         return free_port(taken)
 

@@ -99,25 +99,31 @@ def _cluster(home: Path, state: dict[str, Any]) -> Cluster:
     found = Cluster(home, Path(state["data"]), state["passwords"], keep=save)
     found.wanted = state.get("wanted", {"followers": 0, "servers": 0})
     found.sample_is_loading = state.get("sample_is_loading", False)
+    found.shape, found.drained = Shape(**state.get("shape", {})), set(state.get("drained", []))
     for item in state["databases"]:
         process = _started(item["process"]) if is_same_boot else None
         found.databases.append(DatabaseNode(_postgres(found, item, process), item["role"], item.get("is_made", True)))
     for item in state["servers"]:
         process = _started(item["process"]) if is_same_boot else None
         log = home / f"{item['name']}.log"
-        found.servers.append(ServerNode(item["name"], item["port"], log, item["command"], item["environment"], process))
+        node = ServerNode(item["name"], item["port"], log, item["command"], item["environment"], process)
+        node.ops_port = item.get("ops_port", 0)
+        found.servers.append(node)
     for item in state.get("engines", []):
         process = _started(item["process"]) if is_same_boot else None
         place = Place(item["name"], item["role"], "local", cluster.HOST, item["ports"])
-        found.engines.append(EngineNode(place, item["command"], home / f"{item['name']}.log", process))
-    found.shape, found.drained = Shape(**state.get("shape", {})), set(state.get("drained", []))
+        engine = EngineNode(place, item["command"], home / f"{item['name']}.log", process)
+        found.secure_engine(engine)
+        found.engines.append(engine)
     return found
 
 
 def _postgres(found: Cluster, item: dict[str, Any], process: Started | None) -> PostgresNode:
     name, port, password = item["name"], item["port"], found.passwords["postgres"]
     if "rest_port" in item:
-        return PatroniNode(name, found.data / name, port, password, process=process, rest_port=item["rest_port"])
+        member = PatroniNode(name, found.data / name, port, password, process=process, rest_port=item["rest_port"])
+        found.secure(member)
+        return member
     return PostgresNode(name, found.data / name, port, password, process=process)
 
 
@@ -146,6 +152,7 @@ def _server_state(node: ServerNode) -> dict[str, Any]:
     return {
         "name": node.name,
         "port": node.port,
+        "ops_port": node.ops_port,
         "command": node.command,
         "environment": node.environment,
         "process": _plain(node.process),

@@ -17,7 +17,9 @@ from pathlib import Path
 from matinee import private_files
 from matinee.errors import OperatorError
 from matinee.ops import haproxy_socket
+from matinee.ops.layout import Tls
 from matinee.ops.processes import Started, happens, require_free, start, tail
+from matinee.ops.tls_clients import client_context
 from matinee.ops.topology import Place
 
 READY_WITHIN_S = 20.0
@@ -37,6 +39,7 @@ class EngineNode:
     """An engine with its place in the cluster, the command that runs it, and the process that does.
 
     `socket` and `state_file` are HAProxy's: a reload passes the states of the servers from the old process to the new one.
+    `tls` is the certificate that it is reached with, None without TLS; `login` is the user and password of Redis.
     """
 
     place: Place
@@ -45,6 +48,8 @@ class EngineNode:
     process: Started | None = None
     socket: Path | None = None
     state_file: Path | None = None
+    tls: Tls | None = None
+    login: str = ""
 
     @property
     def name(self) -> str:
@@ -111,17 +116,29 @@ class EngineNode:
     def say(self, words: bytes) -> bytes:
         """Return what the engine answers to raw words on its port; nothing sent is a look whether it takes connections."""
         try:
-            with socket.create_connection((self.place.address, self.port), ASK_WITHIN_S) as connection:
+            with socket.create_connection((self.place.address, self.port), ASK_WITHIN_S) as plain:
                 if not words:
                     return b""
+                connection = (
+                    client_context(self.tls).wrap_socket(plain, server_hostname=self.place.address) if self.tls else plain
+                )
+                if self.login:
+                    connection.sendall(f"AUTH {self.login}\r\n".encode())
+                    connection.recv(4096)
                 connection.sendall(words)
                 return connection.recv(4096)
         except OSError:
             return _SILENT
 
     def _says_health(self) -> bool:
+        where = self.place.address, self.port
         try:
-            with closing(http.client.HTTPConnection(self.place.address, self.port, timeout=ASK_WITHIN_S)) as connection:
+            asked = (
+                http.client.HTTPSConnection(*where, timeout=ASK_WITHIN_S, context=client_context(self.tls))
+                if self.tls
+                else http.client.HTTPConnection(*where, timeout=ASK_WITHIN_S)
+            )
+            with closing(asked) as connection:
                 connection.request("GET", "/health")
                 return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):

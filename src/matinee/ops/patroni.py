@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -20,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from matinee.errors import OperatorError
+from matinee.ops.layout import Tls
 from matinee.ops.postgres import PostgresNode, environment, reachable, server_user
 from matinee.ops.processes import Started, happens, require_free, run, start, started_at, tail
+from matinee.ops.tls_clients import client_context
 
 OLDEST_VERSION = 4
+REST_USER = "patroni"  # may change something over the REST API
 READY_WITHIN_S = 60.0  # a follower is copied from the leader first
 END_WITHIN_S = 40.0
 ASK_WITHIN_S = 1.0
@@ -33,12 +37,16 @@ CANDIDATE_WITHIN_S = 10.0
 
 @dataclass
 class PatroniNode(PostgresNode):
-    """An instance that Patroni makes, starts, follows and promotes."""
+    """An instance that Patroni makes, starts, follows and promotes.
+
+    `tls` is its certificate, which Patroni also asks of who asks it; None without TLS. `secrets` holds passwords by role.
+    """
 
     rest_port: int = 0
     config: Path = field(default_factory=Path)
     secrets: dict[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
+    tls: Tls | None = None
 
     @property
     def log(self) -> Path:
@@ -55,6 +63,8 @@ class PatroniNode(PostgresNode):
         require_free(self.name, self.rest_port)
         self.make_folder()
         told = {f"PATRONI_{role}_PASSWORD": password for role, password in self.secrets.items()}
+        if "RESTAPI" in self.secrets:
+            told["PATRONI_RESTAPI_USERNAME"] = REST_USER
         self.process = start(self.command, self.log, environment(**told, HOME=str(self.folder)), server_user())
         keep()
 
@@ -79,12 +89,24 @@ class PatroniNode(PostgresNode):
     def answer(self, path: str, method: str = "GET", body: Any = None, within_s: float = ASK_WITHIN_S) -> tuple[int, str]:
         """Return the status and text of Patroni's answer; 0 is none in time."""
         try:
-            with closing(http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=within_s)) as connection:
-                connection.request(method, path, json.dumps(body) if body is not None else None)
+            with closing(self._connection(within_s)) as connection:
+                connection.request(method, path, json.dumps(body) if body is not None else None, self._authorization)
                 answer = connection.getresponse()
                 return answer.status, answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException):
             return 0, ""
+
+    def _connection(self, within_s: float) -> http.client.HTTPConnection:
+        if self.tls is None:
+            return http.client.HTTPConnection("127.0.0.1", self.rest_port, timeout=within_s)
+        return http.client.HTTPSConnection("127.0.0.1", self.rest_port, timeout=within_s, context=client_context(self.tls))
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        password = self.secrets.get("RESTAPI")
+        if password is None:
+            return {}
+        return {"Authorization": f"Basic {b64encode(f'{REST_USER}:{password}'.encode()).decode()}"}
 
     def switch_to(self, candidate: str | None, leader: str) -> None:
         """Let another node lead from now on, a named one or the best. Raises: OperatorError with Patroni's words."""

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import quote
 
 from matinee.errors import OperatorError
 from matinee.ops.processes import Started, happens, require_free, run, start, tail
+from matinee.ops.server_urls import postgres_url
 
 OLDEST_VERSION = 15
 START_WITHIN_S = 60.0  # after a crash what was not yet in the tables is replayed first
@@ -59,7 +59,10 @@ FOR_TESTS = {
 
 @dataclass
 class PostgresNode:
-    """An instance in a folder. `process` is the one that runs, None before it was started."""
+    """An instance in a folder. `process` is the one that runs, None before it was started.
+
+    `authorities` is the file of the CAs that its certificate is verified with; None when it has no certificate.
+    """
 
     name: str
     folder: Path
@@ -67,6 +70,7 @@ class PostgresNode:
     password: str
     settings: Mapping[str, tuple[str, str]] = field(default_factory=lambda: SETTINGS)
     process: Started | None = None
+    authorities: Path | None = None
 
     @property
     def slot(self) -> str:
@@ -85,8 +89,8 @@ class PostgresNode:
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
         """Return the address of a database on this instance."""
-        secret = quote(self.password if password is None else password, safe="")
-        return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
+        secret = self.password if password is None else password
+        return postgres_url(user, secret, f"127.0.0.1:{self.port}", database, self.authorities)
 
     def create(self) -> None:
         """Make an empty instance. Raises: OperatorError."""
@@ -118,7 +122,9 @@ class PostgresNode:
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", "-d", database]
         # The statement is typed, not an argument: everybody may read the arguments of a process, and it may hold a password.
         command = [program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *where]
-        return run(command, environment=environment(PGPASSWORD=self.password), typed=statement, within_s=within_s).strip()
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.authorities)} if self.authorities else {}
+        told = environment(PGPASSWORD=self.password, **verified)
+        return run(command, environment=told, typed=statement, within_s=within_s).strip()
 
     def start(self, keep: Callable[[], None] = lambda: None) -> None:
         """Start the instance and wait until it takes connections. Raises: OperatorError.

@@ -7,10 +7,10 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,27 +18,24 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
-from matinee.ops import host_secrets, installing, units
+from matinee.errors import OperatorError
+from matinee.ops import host_secrets, installing, public_name, server_urls, units
+from matinee.ops.balancer_answers import own_answers, problem
 from matinee.ops.host_names import HostNames
-from matinee.ops.layout import Layout, Local, System
+from matinee.ops.layout import Layout, Local, System, Tls
 from matinee.ops.postgres import SETTINGS
 from matinee.ops.topology import Place, Sizes, Topology
 
 MAX_BODY_BYTES = 1_048_576
 # A server is unready for this long before it accepts no more: the balancer looks every second, and two looks decide.
 DRAIN_S = 4
-SECRETS = ("postgres", "replicator", "rewinder", "matinee_writer", "matinee_reader", "secret_key")
+SECRETS = (
+    *("postgres", "replicator", "rewinder", "matinee_writer", "matinee_reader", "secret_key"),
+    *("patroni", "redis", "redis_peer", "statistics"),
+)
+_USERS_SUFFIX = ".htpasswd"
 _SUFFIXES = {"haproxy": ".cfg", "nginx": ".conf"}
 _UNITS = {"kB": 2**10, "MB": 2**20, "GB": 2**30}
-# What the balancer answers by itself: status, title, what to do, and Retry-After.
-_PROBLEMS = (
-    (408, "Request Timeout", "The request came too slowly; send it at once.", 0),
-    (413, "Body Too Large", f"The body is larger than {MAX_BODY_BYTES} bytes; send less.", 0),
-    (429, "Too Many Requests", "This address sends too many requests; wait, then send fewer.", 10),
-    (502, "Bad Gateway", "The server broke off its answer; try again, a write with the same Idempotency-Key.", 1),
-    (503, "Unavailable", "No server has room for this request right now; try again.", 1),
-    (504, "Gateway Timeout", "The server did not answer in time; try again, a write with the same Idempotency-Key.", 1),
-)  # fmt: skip
 _MOST_FOUND = 32  # servers that DNS may name
 # The balancer looks at each server every second, sooner while it is in doubt; one that comes back gets its share bit by bit.
 _CHECKS = "check inter 1s fastinter 250ms downinter 1s fall 2 rise 2 slowstart 5s"
@@ -56,7 +53,10 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is rendered: the topology, where things lie, the passwords, and what each server is told beside it."""
+    """What is rendered: the topology, where things lie, the passwords, and what each server is told beside it.
+
+    `certificates` is the folder of those that hosts get; None where the nodes read that folder itself.
+    """
 
     topology: Topology
     layout: Layout
@@ -65,6 +65,13 @@ class Cluster:
     postgres_bin: str = "/usr/lib/postgresql/15/bin"
     patroni: str = "/opt/matinee/patroni/bin/patroni"
     names: HostNames = field(default_factory=HostNames)
+    certificates: Path | None = None
+
+    @property
+    def authorities(self) -> Path | None:
+        """Return the file of the CAs that a server verifies the others with; None without TLS."""
+        servers = self.topology.of("server") or self.topology.places
+        return self.layout.tls(servers[0]).authorities if self.topology.tls else None
 
 
 def write(files: Iterator[Rendered], folder: Path) -> list[Path]:
@@ -89,6 +96,8 @@ def local(cluster: Cluster) -> Iterator[Rendered]:
         text = config_of(cluster, node)
         if text is not None:
             yield Rendered(Path(f"{node.name}{suffix_of(cluster.topology, node)}"), text)
+        if (users := _statistics_users(cluster, node)) is not None:
+            yield Rendered(Path(f"{node.name}{_USERS_SUFFIX}"), users)
 
 
 def systemd(cluster: Cluster) -> Iterator[Rendered]:
@@ -117,12 +126,30 @@ def _host_files(cluster: Cluster, host: str, nodes: list[Place]) -> Iterator[Ren
         if text is not None:
             path = root / str(cluster.layout.config(node, suffix)).lstrip("/")
             yield Rendered(path, text, group=group, mode=0o640)
+        if (users := _statistics_users(cluster, node)) is not None:
+            path = root / str(cluster.layout.config(node, _USERS_SUFFIX)).lstrip("/")
+            yield Rendered(path, users, group=group, mode=0o640)
         unit = _unit_of(cluster, node)
         if unit is not None:
             yield Rendered(root / "etc/systemd/system" / f"matinee-{node.name}.service", unit, mode=0o644)
     yield from _shared_files(cluster, root, nodes)
+    if cluster.certificates is not None:
+        yield from _certificate_files(cluster, cluster.certificates, root, nodes)
 
 
+def _certificate_files(cluster: Cluster, folder: Path, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
+    """Yield the CAs for everybody, and each node's certificate with its key for the user that runs the node."""
+    tls = root / "etc/matinee/tls"
+    yield Rendered(tls / "ca.crt", (folder / "ca.crt").read_text(encoding="ascii"), mode=0o644)
+    for node in nodes:
+        group = units.user_of(cluster.topology, node.role)
+        for suffix in _CERTIFICATE_FILES.get(group, (".crt", ".key")) if node.role != "server" else ():
+            text = (folder / f"{node.name}{suffix}").read_text(encoding="ascii")
+            # A certificate is no secret, and the servers report when each one ends.
+            yield Rendered(tls / f"{node.name}{suffix}", text, group=group, mode=0o644 if suffix == ".crt" else 0o640)
+
+
+_CERTIFICATE_FILES = {"haproxy": (".pem",)}  # by user: HAProxy reads both from one file
 _TARGETS: dict[str, Callable[[Cluster], Iterator[Rendered]]] = {"local": local, "systemd": systemd}
 TARGETS = tuple(_TARGETS)
 
@@ -130,15 +157,42 @@ TARGETS = tuple(_TARGETS)
 def render(topology: Topology, target: str, folder: Path, names: HostNames | None = None) -> list[Path]:
     """Render a topology for a target into a folder and return the files. Passwords are made once and stay in the folder.
 
-    Raises: OperatorError, before any file is written, when a balancer's name has no address.
+    On loopback the balancer speaks plain HTTP, whatever the topology says: `cluster up` runs the same files.
+
+    Raises: OperatorError, before any file is written, when a balancer's name has no address, or clients have none for it.
     """
-    layout: Layout = Local(folder, folder / "data", folder) if target == "local" else System()
+    certificates = folder / "certificates"
+    layout: Layout = Local(folder, folder / "data", folder, certificates) if target == "local" else System()
+    if target == "local":
+        topology = replace(topology, public_url="", https="off", trusted_proxies=())
+    elif topology.of("balancer") and (demand := public_name.demand(topology.public_url)):
+        raise OperatorError(demand)
     names = names or HostNames()
     for place in topology.of("balancer"):
         names.outside_addresses(place)
     _make_private([folder, *(folder / host for host in topology.hosts if target == "systemd")])
-    cluster = Cluster(topology, layout, kept_secrets(folder / "secrets.json"), {}, names=names)
-    return write(_TARGETS[target](cluster), folder)
+    passwords = kept_secrets(folder / "secrets.json")
+    made = make_certificates(topology, certificates) if topology.tls else None
+    cluster = Cluster(topology, layout, passwords, {}, names=names, certificates=made if target == "systemd" else None)
+    written = write(_TARGETS[target](cluster), folder)
+    if made is not None and target == "local":
+        for node in topology.of("database"):
+            written += copy_certificate(Tls(made, node.name), layout.tls(node))
+    return written
+
+
+def make_certificates(topology: Topology, folder: Path) -> Path:
+    """Make or renew the certificates of a topology as far as that is due, and return their folder. Raises: OperatorError."""
+    from matinee.ops import certificates, wanted_certificates  # the library takes 15 MiB, which no server needs
+
+    certificates.ensure(folder, topology.name, wanted_certificates.wanted_certificates(topology))
+    return folder
+
+
+def copy_certificate(source: Tls, target: Tls) -> list[Path]:
+    """Copy the certificate, key and CAs of a node to where another user may read them, and return the copies."""
+    pairs = zip(source.files, target.files, strict=True)
+    return write((Rendered(Path(to.name), path.read_text(encoding="ascii")) for path, to in pairs), target.folder)
 
 
 def _make_private(folders: list[Path]) -> None:
@@ -151,10 +205,11 @@ def _make_private(folders: list[Path]) -> None:
 
 
 def kept_secrets(path: Path) -> dict[str, str]:
-    """Return the passwords that a file keeps; they are made when there is no such file."""
-    if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-    made = {name: secrets.token_urlsafe(24) for name in SECRETS}
+    """Return the passwords that a file keeps; those that are missing are made and kept."""
+    kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
+    if kept.keys() >= set(SECRETS):
+        return kept
+    made = {name: secrets.token_urlsafe(24) for name in SECRETS} | kept  # an older version of Matinee had fewer
     write(iter([Rendered(Path(path.name), msgspec.json.format(msgspec.json.encode(made)).decode() + "\n")]), path.parent)
     return made
 
@@ -191,54 +246,57 @@ def server_settings(cluster: Cluster, node: Place) -> Iterator[tuple[str, str, s
     topology = cluster.topology
     yield "MATINEE_HOST", node.address, "where it listens; the balancer is what clients reach"
     yield "PORT", str(node.port), "on which port"
+    yield "MATINEE_OPS_ADDRESS", ops_address(topology, node), "/metrics and the details of /readyz, for operators only"
     yield "WEB_CONCURRENCY", str(topology.sizes.workers), "processes"
     yield "MATINEE_MAX_BODY_BYTES", str(MAX_BODY_BYTES), "the balancer refuses larger bodies as well"
     if topology.of("balancer"):
         yield "MATINEE_DRAIN_S", str(DRAIN_S), "unready for so long before it accepts no more: until every balancer has seen it"
     if proxies := trusted_proxies(cluster):
-        yield "MATINEE_TRUSTED_PROXIES", ",".join(proxies), "the balancers, which report the address of each client"
+        yield (
+            "MATINEE_TRUSTED_PROXIES",
+            ",".join(proxies),
+            "the balancers and the proxies in front of them report client addresses",
+        )
+    if topology.public_url:
+        yield "MATINEE_PUBLIC_URL", topology.public_url, "the address that clients use: links, redirects and forms name it"
     if topology.micro_cache:
         yield "MATINEE_S_MAXAGE_S", "1", "so long the balancer may answer again what it was answered"
     if cluster.layout.is_system:
         yield "MATINEE_ENV", "production", "secrets must be given, see secrets.env"
         yield "MATINEE_HOME", "/var/lib/matinee", "its own folder"
+        if topology.tls:
+            yield "MATINEE_CERTIFICATES", str(cluster.layout.tls(node).folder), "the certificates whose end it reports"
         return  # what holds passwords stands in secrets.env
-    yield "MATINEE_OPS_ADDRESS", "off", "on one machine the ports beside this one belong to other nodes"
-    yield "DATABASE_URL", writer_url(cluster), "where it writes"
-    yield "DATABASE_FOLLOWER_URLS", ",".join(reader_urls(cluster)), "where it reads; whoever leads is left out while it leads"
-    if redis := redis_url(topology):
-        yield "REDIS_URL", redis, "the cache that all servers share"
+    yield from server_urls.variables(topology, cluster.secrets, cluster.authorities)
+    if topology.tls:
+        yield "MATINEE_CERTIFICATES", str(cluster.layout.tls(node).folder), "the certificates whose end it reports"
     for name, value in cluster.settings.items():
         yield name, value.replace("{name}", node.name), "as `matinee cluster up` was told"
 
 
+def ops_address(topology: Topology, node: Place) -> str:
+    """Return where a server answers operators: `off` for one that an earlier version has started without a port for it."""
+    if "ops_port" not in node.ports:
+        return "off"
+    host = "127.0.0.1" if topology.monitoring == "loopback" else node.address
+    return f"{host}:{node.ports['ops_port']}"
+
+
 def trusted_proxies(cluster: Cluster) -> list[str]:
-    """Return the IP addresses of the balancers. Raises: OperatorError when one has a name without an address."""
+    """Return the IP addresses of the balancers, then the proxies in front of them.
+
+    Raises: OperatorError when a balancer has a name without an address.
+    """
     balancers = cluster.topology.of("balancer")
-    return sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    addresses = sorted({address for place in balancers for address in cluster.names.outside_addresses(place)})
+    return [*addresses, *cluster.topology.trusted_proxies]
 
 
-def writer_url(cluster: Cluster) -> str:
-    """Return where servers write: by the front, if there is one, because it alone knows who leads."""
-    place = cluster.topology.first("front") or cluster.topology.of("database")[0]
-    return f"postgresql://matinee_writer:{cluster.secrets['matinee_writer']}@{place.at}/matinee"
-
-
-def reader_urls(cluster: Cluster) -> list[str]:
-    """Return where servers read: every follower, and where anybody may lead, everybody."""
-    databases = cluster.topology.of("database")
-    followers = databases if cluster.topology.high_availability else databases[1:]
-    return [f"postgresql://matinee_reader:{cluster.secrets['matinee_reader']}@{place.at}/matinee" for place in followers]
-
-
-def redis_url(topology: Topology) -> str | None:
-    """Return where the shared cache is; None when there is none."""
-    front, redis = topology.first("front"), topology.first("redis")
-    if redis is None:
+def _statistics_users(cluster: Cluster, node: Place) -> str | None:
+    """Return the file of who may see the statistics, where the engine wants one of its own; HAProxy has it in its file."""
+    if node.role != "balancer" or cluster.topology.balancer != "nginx" or "statistics" not in cluster.secrets:
         return None
-    if topology.of("sentinel") and front is not None:
-        return f"redis://{front.address}:{front.ports['redis_port']}/0"
-    return f"redis://{redis.at}/0"
+    return f"operator:{{PLAIN}}{cluster.secrets['statistics']}\n"
 
 
 def server_options(sizes: Sizes) -> str:
@@ -249,17 +307,22 @@ def server_options(sizes: Sizes) -> str:
 def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
     roles = {node.role for node in nodes}
     if "server" in roles:
-        urls = {
-            "writer_url": writer_url(cluster),
-            "reader_urls": reader_urls(cluster),
-            "redis_url": redis_url(cluster.topology),
-        }
-        text = _template("secrets.env").render(**_context(cluster), **urls)
+        variables = list(server_urls.variables(cluster.topology, cluster.secrets, cluster.authorities))
+        text = _template("secrets.env").render(**_context(cluster), variables=variables)
         yield Rendered(root / "etc/matinee/secrets.env", text, group="matinee", mode=0o640)
+    if "balancer" in roles and cluster.topology.https != "off":
+        balancer = next(node for node in nodes if node.role == "balancer")
+        yield Rendered(root / "etc/matinee/public-certificate", public_certificate_script(cluster, balancer), mode=0o700)
     if "database" in roles:
-        for name, lines, group in host_secrets.database_files(cluster.topology, cluster.secrets, nodes):
+        for name, lines, group in host_secrets.database_files(cluster.topology, cluster.secrets, nodes, cluster.authorities):
             mode = 0o600 if group == "root" else 0o640
             yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]), group=group, mode=mode)
+
+
+def public_certificate_script(cluster: Cluster, balancer: Place) -> str:
+    """Return the script that checks a certificate and its key and puts them where a balancer reads them."""
+    config = cluster.layout.config(balancer, suffix_of(cluster.topology, balancer))
+    return _template("public-certificate").render(node=balancer, config=config, **_context(cluster))
 
 
 def _unit_of(cluster: Cluster, node: Place) -> str | None:
@@ -272,12 +335,18 @@ def _unit_of(cluster: Cluster, node: Place) -> str | None:
 def _context(cluster: Cluster) -> dict[str, Any]:
     topology = cluster.topology
     sizes = topology.sizes
+    url = public_name.parsed(topology.public_url)
     return {
         "topology": topology,
         "layout": cluster.layout,
         "secrets": cluster.secrets,
-        "problems": _PROBLEMS,
-        "problem": _problem,
+        "tls": cluster.layout.tls if topology.tls else None,
+        "redis_user": server_urls.REDIS_USER,
+        "redis_peer": server_urls.REDIS_PEER,
+        "problems": own_answers(MAX_BODY_BYTES),
+        "problem": partial(problem, topology.public_url),
+        "public": public_name,
+        "url": url,
         "max_body_bytes": MAX_BODY_BYTES,
         "most_found": _MOST_FOUND,
         "server_options": server_options(sizes),
@@ -333,12 +402,6 @@ def postgres_settings(cluster: Cluster) -> Iterator[tuple[str, str, str]]:
     for name, (value, reason) in {**SETTINGS, **chosen}.items():
         if name not in own:
             yield name, value, reason
-
-
-def _problem(status: int, title: str, detail: str) -> str:
-    slug = re.sub(r"[^a-z]+", "-", title.lower())
-    body = {"type": f"/docs/errors/{slug}", "title": title, "status": status, "detail": detail, "errors": [], "request_id": ""}
-    return msgspec.json.encode(body).decode().replace("'", "")
 
 
 def _bytes(size: str) -> int:

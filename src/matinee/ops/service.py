@@ -34,11 +34,22 @@ class ServerNode:
     environment: dict[str, str]
     process: Started | None = None
     role: str = "server"
+    ops_port: int = 0  # of the health listener; 0 for a server that an earlier version has started
 
     @property
     def address(self) -> str:
         """Return the server's URL."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Return the ports that the server listens on, as the topology names them."""
+        return {"port": self.port, "ops_port": self.ops_port} if self.ops_port else {"port": self.port}
+
+    @property
+    def ops_address(self) -> str:
+        """Return the URL at which the server answers operators."""
+        return f"http://127.0.0.1:{self.ops_port or self.port}"
 
     def start(self, keep: Callable[[], None] = lambda: None) -> None:
         """Start the server and wait until it is ready; `keep` is called when it is a process. Raises: OperatorError."""
@@ -50,18 +61,12 @@ class ServerNode:
 
     def is_ready(self) -> bool:
         """Return whether requests may come; a server that does without something, such as a follower, is ready too."""
-        said = self.readiness()
+        said = _readyz(self.port)  # as the balancer asks: of the listener that requests come to
         return said is not None and said.get("status") != "not ready"
 
     def readiness(self) -> dict[str, Any] | None:
-        """Return what the server says of itself at /readyz, ready or not; None when it does not answer in time."""
-        try:
-            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=ASK_WITHIN_S)) as connection:
-                connection.request("GET", "/readyz")
-                said = json.loads(connection.getresponse().read())
-        except (OSError, http.client.HTTPException, ValueError):
-            return None
-        return said if isinstance(said, dict) else None
+        """Return what the server tells operators at /readyz, ready or not; None when it does not answer in time."""
+        return _readyz(self.ops_port or self.port)
 
     def _reason(self) -> str:
         said = self.readiness() or {}
@@ -83,3 +88,13 @@ class ServerNode:
                 self.process.tell(signal.SIGTERM)
                 happens(lambda: not self.is_ready(), ASK_WITHIN_S)  # the first signal has come: the next one is the second
             self.process.end(within_s=END_WITHIN_S)
+
+
+def _readyz(port: int) -> dict[str, Any] | None:
+    try:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_WITHIN_S)) as connection:
+            connection.request("GET", "/readyz")
+            said = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return said if isinstance(said, dict) else None

@@ -17,20 +17,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matinee.addresses import is_ip
 from matinee.errors import OperatorError
+from matinee.ops import public_name
 
 # What each role listens on, and on which port if the file does not say.
 PORTS: dict[str, dict[str, int]] = {
-    "balancer": {"port": 8000, "stats_port": 8404},
-    "server": {"port": 8001},
+    "balancer": {"port": 443, "http_port": 80, "acme_port": 8402, "stats_port": 8404},
+    "server": {"port": 8001, "ops_port": 9001},
     "front": {"port": 5000, "stats_port": 8405, "redis_port": 6380},
     "database": {"port": 5432, "rest_port": 8008},
     "etcd": {"port": 2379, "peer_port": 2380},
     "redis": {"port": 6379},
     "sentinel": {"port": 26379},
 }
+PLAIN_PORT = 8000  # the balancer's, when TLS ends in front of it or nowhere
 BALANCERS = ("haproxy", "nginx")
+MONITORING = ("loopback", "network")
 BALANCES = ("least-connections", "bounded-load")
+_OPS_OFFSET = 1000  # as MATINEE_OPS_ADDRESS=auto
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _RESOLVER = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d{1,5}")
@@ -86,9 +91,11 @@ def local_sizes(servers: int) -> Sizes:
 
 @dataclass(frozen=True)
 class Topology:
-    """One cluster. `drained` are the servers that get no new requests.
+    """One cluster. `drained` are the servers that get no new requests; `tls`: the nodes encrypt and verify each other.
 
+    `monitoring` says where servers answer operators (`ops_port`): on loopback of their host, or on its address.
     `discovery` names SRV records of servers that are not listed here, `resolver` the address of the DNS server that has them.
+    `public_url`, `https` and `trusted_proxies` say how clients reach the balancer (public_name.py): on loopback by plain HTTP.
     """
 
     name: str = "matinee"
@@ -96,9 +103,14 @@ class Topology:
     balance: str = "least-connections"
     micro_cache: bool = False
     high_availability: bool = False
+    tls: bool = True
+    monitoring: str = "loopback"
     program: str = "/opt/matinee/.venv/bin/matinee"
     discovery: str = ""
     resolver: str = ""
+    public_url: str = ""
+    https: str = "off"
+    trusted_proxies: tuple[str, ...] = ()
     sizes: Sizes = field(default_factory=Sizes)
     hosts: Mapping[str, str] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
@@ -136,10 +148,15 @@ def write(topology: Topology) -> str:
     ]
     for name, shown in (
         ("name", _quoted(topology.name)),
+        ("public_url", _quoted(topology.public_url) + "  # the address that clients use: write your own name"),
+        ("https", _quoted(topology.https) + '  # TLS at the balancer: your "certificate", "acme" (certbot), or "off"'),
+        ("trusted_proxies", _list(topology.trusted_proxies) + '  # in front of the balancer, as "10.1.0.0/16"'),
         ("balancer", _quoted(topology.balancer) + "  # or " + " or ".join(f'"{other}"' for other in BALANCERS[1:])),
         ("balance", _quoted(topology.balance) + '  # or "bounded-load": the same movie goes to the same server'),
         ("micro_cache", _flag(topology.micro_cache) + "  # whether the balancer answers again what says s-maxage"),
         ("high_availability", _flag(topology.high_availability) + "  # PostgreSQL under Patroni, with etcd"),
+        ("tls", _flag(topology.tls) + "  # certificates between all parts; without them only passwords protect a connection"),
+        ("monitoring", _quoted(topology.monitoring) + '  # or "network": ops_port of each server for a Prometheus elsewhere'),
         ("program", _quoted(topology.program) + "  # where the hosts have matinee"),
         ("discovery", _quoted(topology.discovery) + "  # SRV records of further servers, as _matinee._tcp.example.org"),
         ("resolver", _quoted(topology.resolver) + "  # a DNS server that has them, and host names, as 10.0.0.53:53"),
@@ -164,7 +181,8 @@ def example(*, servers: int, followers: int, high_availability: bool, balancer: 
             host = list(hosts)[number % len(hosts)]
             name = f"{role}-{number + 1}" if count > 1 or role in {"server", "database", "etcd"} else role
             step = 10 * (number // len(hosts))  # the next round over the hosts takes other ports
-            ports = {key: port + step for key, port in ports_of(role, high_availability=high_availability).items()}
+            usual = ports_of(role, high_availability=high_availability, https="certificate")
+            ports = {key: port + step for key, port in usual.items()}
             made.append(Place(name, role, host, hosts[host], ports))
 
     put("balancer", 1)
@@ -173,19 +191,30 @@ def example(*, servers: int, followers: int, high_availability: bool, balancer: 
     put("database", followers + 1)
     put("etcd", 3 if high_availability else 0)
     put("redis", 1 if redis else 0)
-    return Topology(balancer=balancer, high_availability=high_availability, hosts=hosts, places=tuple(made))
+    return Topology(
+        balancer=balancer,
+        high_availability=high_availability,
+        public_url="https://movies.example.org",
+        https="certificate",
+        hosts=hosts,
+        places=tuple(made),
+    )
 
 
-def ports_of(role: str, *, high_availability: bool = True) -> dict[str, int]:
+def ports_of(role: str, *, high_availability: bool = True, https: str = "off") -> dict[str, int]:
     """Return the ports that a node of a role needs, with the usual numbers."""
     needless = set() if high_availability else {"rest_port"}
     needless |= {"redis_port"}  # only where a Sentinel moves Redis about
-    return {name: port for name, port in PORTS[role].items() if name not in needless}
+    needless |= set() if https == "acme" else {"acme_port"}
+    needless |= {"http_port"} if https == "off" else set()
+    ports = {name: port for name, port in PORTS[role].items() if name not in needless}
+    return ports | {"port": PLAIN_PORT} if role == "balancer" and https == "off" else ports
 
 
 def faults_of(topology: Topology) -> list[str]:
     """Return in sentences what a cluster like this cannot run with."""
     faults = list(_clashes(topology.places))
+    faults += public_name.faults(topology.public_url, topology.https, topology.trusted_proxies, len(topology.of("balancer")))
     if not topology.of("database"):
         faults.append("no node has the role database; the first one is the leader")
     if not topology.of("server") and not topology.discovery:
@@ -194,6 +223,9 @@ def faults_of(topology: Topology) -> list[str]:
         faults.append('discovery needs balancer = "haproxy" and a resolver, the address of a DNS server: "10.0.0.53:53"')
     if topology.resolver and not topology.discovery and not _RESOLVER.fullmatch(topology.resolver):
         faults.append(f'resolver = "{topology.resolver}": it must be the address of a DNS server, as in "10.0.0.53:53"')
+    named = [place for place in topology.of("server") if not is_ip(place.address)]
+    if topology.monitoring == "network" and named:
+        faults.append(f'monitoring = "network" needs an IP address for the host of {named[0].name}, not {named[0].address}')
     if topology.high_availability:
         if len(topology.of("etcd")) not in (3, 5):
             faults.append("high_availability needs 3 or 5 nodes of the role etcd, so that a majority remains when one is gone")
@@ -203,6 +235,11 @@ def faults_of(topology: Topology) -> list[str]:
             faults.append("high_availability needs a node of the role front, which leads writes to whoever is the leader")
     elif stray := topology.of("etcd", "front"):
         faults.append(f"{stray[0].name} is of no use without high_availability = true")
+    return [*faults, *_redis_faults(topology)]
+
+
+def _redis_faults(topology: Topology) -> list[str]:
+    faults = []
     if topology.of("sentinel") and (
         len(topology.of("sentinel")) < 3 or not topology.of("front") or len(topology.of("redis")) < 2
     ):
@@ -225,18 +262,28 @@ def _topology(said: Mapping[str, Any], faults: list[str]) -> Topology:
 
     hosts = _hosts(said, faults)
     is_available = one("high_availability", bool, False)
+    https = one("https", str, public_name.HTTPS[0], public_name.HTTPS)
+    proxies = said.get("trusted_proxies", [])
+    if not isinstance(proxies, list) or not all(isinstance(proxy, str) for proxy in proxies):
+        faults.append(f'trusted_proxies = {proxies!r}: it must be a list of texts, as in ["10.1.0.0/16"]')
+        proxies = []
     topology = Topology(
         name=one("name", str, "matinee"),
         balancer=one("balancer", str, "haproxy", BALANCERS),
         balance=one("balance", str, "least-connections", BALANCES),
         micro_cache=one("micro_cache", bool, False),
         high_availability=is_available,
+        tls=one("tls", bool, True),
+        monitoring=one("monitoring", str, "loopback", MONITORING),
         program=one("program", str, Topology.program),
         discovery=one("discovery", str, ""),
         resolver=one("resolver", str, ""),
+        public_url=one("public_url", str, "").rstrip("/"),
+        https=https,
+        trusted_proxies=tuple(proxies),
         sizes=_sizes(said.get("sizes", {}), faults),
         hosts=hosts,
-        places=tuple(_places(said.get("nodes", {}), hosts, faults, is_available=is_available)),
+        places=tuple(_places(said.get("nodes", {}), hosts, faults, is_available=is_available, https=https)),
     )
     if not _NAME.fullmatch(topology.name):
         faults.append(f'name = {topology.name!r}: small letters, digits and -, as in "matinee"')
@@ -279,18 +326,20 @@ def _sizes(said: Any, faults: list[str]) -> Sizes:
     return Sizes(**values)
 
 
-def _places(said: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool) -> list[Place]:
+def _places(said: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool, https: str) -> list[Place]:
     if not isinstance(said, dict) or not said:
         faults.append('[nodes] is missing; as in: server-1 = { role = "server", host = "one" }')
         return []
     return [
         place
         for name, item in said.items()
-        if (place := _place(name, item, hosts, faults, is_available=is_available)) is not None
+        if (place := _place(name, item, hosts, faults, is_available=is_available, https=https)) is not None
     ]
 
 
-def _place(name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool) -> Place | None:
+def _place(
+    name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *, is_available: bool, https: str
+) -> Place | None:
     if not _NAME.fullmatch(name):
         faults.append(f"[nodes] {name!r} is no name: small letters, digits and -")
         return None
@@ -298,7 +347,7 @@ def _place(name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *,
         roles, names = ", ".join(PORTS), ", ".join(hosts)
         faults.append(f"[nodes] {name} needs a role (one of {roles}) and a host (one of {names})")
         return None
-    ports = ports_of(item["role"], high_availability=is_available)
+    ports = ports_of(item["role"], high_availability=is_available, https=https)
     for key, value in item.items():
         if key in {"role", "host"}:
             continue
@@ -308,6 +357,8 @@ def _place(name: str, item: Any, hosts: Mapping[str, str], faults: list[str], *,
             faults.append(f"[nodes] {name}: {key} = {value!r} is no port")
         else:
             ports[key] = value
+    if item["role"] == "server" and "ops_port" not in item:
+        ports["ops_port"] = ports["port"] + _OPS_OFFSET if ports["port"] + _OPS_OFFSET < 65_536 else ports["port"] - _OPS_OFFSET
     return Place(name, item["role"], item["host"], hosts[item["host"]], ports)
 
 
@@ -331,6 +382,10 @@ def _near(name: str, known: Iterable[str]) -> str:
 
 def _quoted(text: str) -> str:
     return f'"{text}"'
+
+
+def _list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, texts))}]"
 
 
 def _flag(value: bool) -> str:

@@ -2,7 +2,7 @@
 
 Called by catalogue.py for reads that demand nothing of their own. Ids that are asked for in one tick of the event loop are read
 in one statement. With a shared tier, one server in all reads what is missing while the others wait for it a moment: a lease.
-Invariant: what the shared tier holds is used only when the log says that it is as it was (cache/sealed.py).
+Invariant: a value of the shared tier is used only when its MAC is valid and the log says that it is unchanged (sealed.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from matinee.cache.sealed import movie_content, movie_of, rows_content, rows_of, seal, unseal
+from matinee.cache.sealed import Seals, movie_content, movie_of, rows_content, rows_of
 from matinee.cache.shared import SharedTier
 from matinee.cache.single_flight import SingleFlight
 from matinee.domain.change_log import MOST_CHANGES
@@ -51,8 +51,8 @@ class LoadedRows(NamedTuple):
 class Loads:
     """Reads of one process that everybody shares."""
 
-    def __init__(self, reader: Reader, shared: SharedTier) -> None:
-        self._reader, self._shared = reader, shared
+    def __init__(self, reader: Reader, shared: SharedTier, seals: Seals) -> None:
+        self._reader, self._shared, self._seals = reader, shared, seals
         self._movies: SingleFlight[Loaded] = SingleFlight()
         self._pages: SingleFlight[LoadedRows] = SingleFlight()
         self._waiting: dict[int, asyncio.Future[Loaded]] = {}
@@ -79,7 +79,7 @@ class Loads:
         key = f"m:{movie_id}"
 
         async def ask() -> Loaded | None:
-            opened = self._open(await self._shared.get(key))
+            opened = self._open(key, await self._shared.get(key))
             known = self._reader.known()  # it brings the log up to date
             if opened is None or known is None or not self._reader.log.believes(movie_id, opened[0]):
                 return None
@@ -97,7 +97,7 @@ class Loads:
 
     async def _page(self, key: str, read: Callable[[Reader], Awaitable[CardRows]]) -> LoadedRows:
         async def ask() -> LoadedRows | None:
-            opened = self._open(await self._shared.get(key))
+            opened = self._open(key, await self._shared.get(key))
             known = self._reader.known()
             if opened is None or known is None or not self._reader.log.is_newest(opened[0]):
                 return None
@@ -116,11 +116,11 @@ class Loads:
 
         return await self._shared_or_loaded(key, ask, load)
 
-    def _open(self, value: bytes | None) -> tuple[int, bytes] | None:
+    def _open(self, key: str, value: bytes | None) -> tuple[int, bytes] | None:
         if self._history_of != self._reader.log.histories:
             self._history_of = self._reader.log.histories
             self._begin(self._read_history())
-        return None if value is None else unseal(self._reader.log, value)
+        return None if value is None else self._seals.unseal(self._reader.log, key, value)
 
     async def _shared_or_loaded(self, key: str, ask: Callable[[], Awaitable[T | None]], load: Callable[[], Awaitable[T]]) -> T:
         """Return what the shared tier holds, or gets from who has the lease; load it here when nobody else does in time."""
@@ -140,7 +140,7 @@ class Loads:
 
     def _share(self, key: str, stamp: int, histories: int, content: bytes) -> None:
         """Share what was read at a position, unless the log has begun anew since: that position may be another one there."""
-        value = seal(self._reader.log, stamp, content)
+        value = self._seals.seal(self._reader.log, key, stamp, content)
         if value is not None and histories == self._reader.log.histories:
             self._shared.put(key, value, _KEPT_S)
 
@@ -214,8 +214,9 @@ class Loads:
 
     async def _held(self, ids: Sequence[int]) -> int:
         """Return how many of these movies the shared tier holds as they are now. Cost: 1 round trip."""
-        values = await asyncio.gather(*(self._shared.get(f"m:{movie_id}") for movie_id in ids))
-        opened = [(movie_id, self._open(value)) for movie_id, value in zip(ids, values, strict=True)]
+        keys = [f"m:{movie_id}" for movie_id in ids]
+        values = await asyncio.gather(*map(self._shared.get, keys))
+        opened = [(movie_id, self._open(key, value)) for movie_id, key, value in zip(ids, keys, values, strict=True)]
         return sum(found is not None and self._reader.log.believes(movie_id, found[0]) for movie_id, found in opened)
 
     async def _read_history(self) -> None:

@@ -230,7 +230,7 @@ class Followers:
                 return await self._ask_leader(statement, max(deadline_s, time.monotonic() + _LEADER_LEAST_S))
             except ServerFailed as error:
                 reason += f"; {self._leader.name}: {error}"
-        raise NoReaderAvailable(f"No copy of the catalogue can be read right now ({reason}); try again.")
+        raise NoReaderAvailable("No copy of the catalogue can be read right now; try again.", reason=reason)
 
     def _bound_s(self, demand: Demand) -> float:
         """Return how stale a copy may be for a demand while another one is fresher."""

@@ -29,7 +29,7 @@ def follow(connection: BaseDatabaseWrapper) -> None:
         identity = _identity(connection)
     except OSError as error:
         connection.close()
-        raise LeaderUnavailable(f"The catalogue's file is not there ({error.strerror}); put it back.") from error
+        raise LeaderUnavailable("The catalogue's file is not there; put it back.", reason=f"{error}") from error
     # A command that has opened it before this module was there has looked at the file a moment ago.
     if vars(connection).setdefault(_KEY, identity) != identity:
         connection.close()

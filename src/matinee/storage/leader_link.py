@@ -35,7 +35,7 @@ last_written: ContextVar[int] = ContextVar("last_written", default=0)
 def require() -> None:
     """Refuse at once while the leader is known to be away. Raises: LeaderUnavailable."""
     if leader.away:
-        raise LeaderUnavailable(f"The leader is away ({leader.away}): the catalogue is read-only for now; try again.")
+        raise LeaderUnavailable("The leader is away: the catalogue is read-only for now; try again.", reason=leader.away)
 
 
 def note_written(position: int) -> None:

@@ -214,7 +214,7 @@ class Server:
                 cursor = await connection.execute(how, statement.values, prepare=False)
                 return [str(row[0]) for row in await cursor.fetchall()]
         except psycopg.Error as error:
-            raise NoReaderAvailable(f"{self.name} cannot explain this ({_one_line(error)}).") from error
+            raise NoReaderAvailable("This statement cannot be explained.", reason=f"{self.name}: {_one_line(error)}") from error
 
     async def _configure(self, connection: Connection) -> None:
         # Python's numbers would else be sent as the smallest type that holds each, and every mixture of types is planned anew.

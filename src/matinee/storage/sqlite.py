@@ -255,7 +255,7 @@ def _yield_to_the_loop() -> None:
 
 
 def _unreadable(error: sqlite3.Error) -> NoReaderAvailable:
-    return NoReaderAvailable(f"The catalogue cannot be read right now ({error}); try again.")
+    return NoReaderAvailable("The catalogue cannot be read right now; try again.", reason=f"{error}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -100,10 +100,11 @@ def _unavailable(error: Exception, *, is_committing: bool) -> LeaderUnavailable:
     reason = " ".join(str(error).split())
     if is_committing:
         return LeaderUnavailable(
-            f"The leader was lost while it committed ({reason}); the write may be there. "
-            "Look, or send a POST again with the same Idempotency-Key, which is done once."
+            "The leader was lost while it committed; the write may be there. "
+            "Look, or send a POST again with the same Idempotency-Key, which is done once.",
+            reason=reason,
         )
-    return LeaderUnavailable(f"The catalogue cannot be written to right now ({reason}); try again.")
+    return LeaderUnavailable("The catalogue cannot be written to right now; try again.", reason=reason)
 
 
 class Transaction:

@@ -102,7 +102,7 @@ def touch(key_id: int, at: dt.datetime) -> None:
             models.ApiKey.objects.filter(pk=key_id).update(last_used_at=at)
     except leader_link.LOST as error:
         leader_link.drop(connection)
-        raise LeaderUnavailable(f"The catalogue cannot be written to right now ({error}); try again.") from error
+        raise LeaderUnavailable("The catalogue cannot be written to right now; try again.", reason=f"{error}") from error
 
 
 def _digest(text: str) -> str:

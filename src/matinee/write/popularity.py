@@ -27,4 +27,4 @@ def add(counted: Sequence[tuple[int, int]], at_s: float) -> None:
             popularity.mend()
     except Error as error:
         leader_link.drop(connection)
-        raise LeaderUnavailable(f"What movies are asked for cannot be written right now ({error}).") from error
+        raise LeaderUnavailable("What movies are asked for cannot be written right now.", reason=f"{error}") from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 
@@ -45,9 +46,11 @@ class PageHeaders:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer the request."""
+        """Answer the request. Its cookies belong to the path of MATINEE_PUBLIC_URL, not to other services of that host."""
         response = self._get_response(request) if request.method in _METHODS else HttpResponseNotAllowed(_METHODS)
         for name, value in HEADERS.items():
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
+        for cookie in response.cookies.values():  # Django gives some of them the whole host
+            cookie["path"] = settings.SESSION_COOKIE_PATH
         return response

@@ -43,10 +43,10 @@ class SayUnavailable:
             with leader_link.within_deadline(connection):
                 response = self._get_response(request)
         except (Unavailable, *leader_link.LOST) as error:
-            return _page(error)
+            return _page(error, request)
         failure = _failure.get()
         if failure is not None:
-            return _page(failure)
+            return _page(failure, request)
         position = leader_link.last_written.get()
         if position and response.status_code < HTTPStatus.BAD_REQUEST:
             response.set_cookie(POSITION_COOKIE, str(position), max_age=POSITION_KEPT_S, httponly=True, samesite="Lax")
@@ -54,7 +54,7 @@ class SayUnavailable:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
         """Return the page for an error of this kind, None for the others."""
-        return _page(error) if isinstance(error, (Unavailable, *leader_link.LOST)) else None
+        return _page(error, request) if isinstance(error, (Unavailable, *leader_link.LOST)) else None
 
 
 def _remember(**_: Any) -> None:
@@ -68,19 +68,20 @@ _failure: ContextVar[Exception | None] = ContextVar("_failure", default=None)
 got_request_exception.connect(_remember)
 
 
-def _page(error: Exception) -> HttpResponse:
+def _page(error: Exception, request: HttpRequest) -> HttpResponse:
     leader_link.drop(connection)
-    return with_retry(
-        HttpResponse(render_to_string("matinee_admin/unavailable.html", {"detail": as_unavailable(error).detail}))
-    )
+    detail = as_unavailable(error, request).detail
+    return with_retry(HttpResponse(render_to_string("matinee_admin/unavailable.html", {"detail": detail})))
 
 
-def as_unavailable(error: Exception) -> Unavailable:
-    """Return what the database says as an error of ours; it is logged here."""
-    log.warning("leader unavailable", error=str(error))
+def as_unavailable(error: Exception, request: HttpRequest) -> Unavailable:
+    """Return what the database says as an error of ours. Its words are logged under the request id, and no page shows them."""
+    reason = (error.reason or error.detail) if isinstance(error, Unavailable) else str(error)
+    scope = getattr(request, "scope", {})
+    log.warning("leader unavailable", reason=reason, request_id=scope.get("matinee.request_id"))
     if isinstance(error, Unavailable):
         return error
-    return LeaderUnavailable(f"The catalogue cannot be written to right now ({error}); try again.")
+    return LeaderUnavailable("The catalogue cannot be written to right now; try again.", reason=f"{error}")
 
 
 def with_retry(response: HttpResponse) -> HttpResponse:

@@ -68,7 +68,7 @@ class WrittenAdmin(ListAdmin):
         except RequestError as error:
             refusal: MatineeError = error
         except (Unavailable, *leader_link.LOST) as error:
-            refusal = as_unavailable(error)
+            refusal = as_unavailable(error, request)
         else:
             return response
         if request.method != "POST":
@@ -146,6 +146,7 @@ class WrittenAdmin(ListAdmin):
             except MatineeError as error:
                 self.message_user(request, f"“{name}” was not {done}: {error.detail}", messages.ERROR)
                 if isinstance(error, Unavailable):
+                    as_unavailable(error, request)
                     break
             else:
                 count += 1
