@@ -21,6 +21,15 @@ _HERE = Path(__file__).resolve()
 _REPOSITORY = _HERE.parents[2]
 _HOSTS = {"one": "10.0.0.1", "two": "10.0.0.2", "three": "10.0.0.3"}
 _CLIENT = "10.0.0.254"
+_NAME = "films.three-hosts.test"
+# What the operator brings: a certificate of the public name, and hosts that trust the authority that signed it.
+_CERTIFICATE = f"""
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={_NAME} -keyout KEY.pem -out request.pem
+echo subjectAltName=DNS:{_NAME} > names
+openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out CHAIN.pem
+cat ca.pem >> /etc/ssl/certs/ca-certificates.crt
+"""
 _WITHIN_S = 90.0
 _SUDO = '#!/bin/sh\n[ "$1" = -u ] || exec "$@"\nuser=$2\nshift 2\nexec runuser -u "$user" -- "$@"\n'
 _INIT = """
@@ -128,6 +137,7 @@ def rendered(work: Path) -> Path:
         ("cd /root; /opt/matinee/.venv/bin/matinee cluster topology --ha --redis > topology.toml"),
     )
     file = folder / "topology.toml"
+    file.write_text(file.read_text().replace("https://movies.example.org", f"https://{_NAME}"))
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most < 45_000:  # a container may not raise it, and HAProxy does not start with fewer files than it may need
         file.write_text(re.sub(r"client_connections = \d+", f"client_connections = {most // 3}", file.read_text()))
@@ -261,7 +271,8 @@ def serve(network: int, host: Host) -> None:
     ).split()
     secret = next(word for word in key if len(word) > 30)
     curl = ["nsenter", f"--target={network}", "--net", "curl", "--silent", "--show-error", "--fail-with-body"]
-    url = f"http://{_HOSTS['one']}:8000/v1/movies"
+    curl += ["--cacert", str(host.root / "root/ca.pem"), "--connect-to", f"::{_HOSTS['one']}:"]
+    url = f"https://{_NAME}/v1/movies"
     body = '{"title": "Three hosts", "year": 2026}'
     made = must(*curl, "-H", f"Authorization: Bearer {secret}", "-H", "Content-Type: application/json", "-d", body, url)
     if "Three hosts" not in must(*curl, f"{url}/{json.loads(made)['id']}"):
@@ -291,6 +302,7 @@ def main(work: Path) -> int:
         for host in hosts:
             say(f"{host.name}: sudo ./install, twice")
             install(host, folder)
+        hosts[0].must(f"set -e; {_CERTIFICATE}")
         follow(hosts, folder)
         serve(network, hosts[0])
     except Failed as failed:
