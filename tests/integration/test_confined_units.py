@@ -25,13 +25,15 @@ pytestmark = [
 ]
 # The host's /etc is the installed one above this machine's; what a unit writes goes into memory.
 _HOST = """
-mount -t overlay -o lowerdir={etc}:/etc overlay /etc
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/above /mnt/work
+mount -t overlay -o lowerdir={etc}:/etc,upperdir=/mnt/above,workdir=/mnt/work overlay /etc
 mount -t tmpfs -o mode=0755 tmpfs /var/lib
 mount -t tmpfs -o mode=0755 tmpfs /run
 in_unit() { unit=$1; shift; /usr/bin/python3 {confined} /etc/systemd/system/matinee-$unit.service "$@"; }
 {script}
 """
-_LIST = "cd /etc/matinee; for file in *; do [ ! -r $file ] || echo $file; done"
+_LIST = 'find /etc/matinee -type f -readable -printf "%P " | tr " " "\\n" | sort'
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -58,16 +60,21 @@ def on_host(tmp_path: Path, image: Path) -> Run:  # noqa: F811
 
 def test_a_unit_reads_its_own_files_and_none_of_another_part(on_host: Run) -> None:
     expected = {
-        "balancer": "balancer.cfg front.cfg",  # the same user runs both
-        "database-1": "database-1.yml patroni.env",
-        "etcd-1": "etcd-1.yml",
-        "redis": "redis.conf sentinel.conf",
+        # The same user runs both.
+        "balancer": "balancer.cfg front.cfg tls/balancer.pem tls/front.pem tls/public.pem",
+        "database-1": "database-1.yml patroni.env tls/database-1.key",
+        "etcd-1": "etcd-1.yml tls/etcd-1.key",
+        "redis": "redis.conf sentinel.conf tls/redis.key tls/sentinel.key",
         "server-1": "secrets.env server-1.env",
     }
 
-    done = on_host(f"for unit in {' '.join(expected)}; do echo $unit: $(in_unit $unit /bin/sh -c '{_LIST}'); done")
+    script = f"for unit in {' '.join(expected)}; do echo $unit: $(in_unit $unit /bin/sh -c '{_LIST}'); done"
+    done = on_host(f"/etc/matinee/public-certificate placeholder >/dev/null; {script}")
 
-    assert (done.stdout.splitlines(), done.stderr) == ([f"{unit}: {files}" for unit, files in expected.items()], "")
+    read = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert {
+        unit: " ".join(file for file in files.split() if not file.endswith(".crt")) for unit, files in read.items()
+    } == expected
 
 
 def test_a_unit_has_no_rights_and_writes_to_its_own_folders_only(on_host: Run) -> None:
@@ -82,13 +89,17 @@ def test_a_unit_has_no_rights_and_writes_to_its_own_folders_only(on_host: Run) -
 
 
 def test_haproxy_takes_its_installed_files_as_its_units_user(on_host: Run) -> None:
-    done = on_host("for unit in balancer front; do in_unit $unit /usr/sbin/haproxy -c -q -f /etc/matinee/$unit.cfg; done")
+    make = "/etc/matinee/public-certificate placeholder >/dev/null"
+    done = on_host(
+        make + "; for unit in balancer front; do in_unit $unit /usr/sbin/haproxy -c -q -f /etc/matinee/$unit.cfg; done"
+    )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_nginx_takes_its_installed_file_as_its_units_user(on_host: Run) -> None:
-    done = on_host("in_unit balancer /usr/sbin/nginx -t -q -c /etc/matinee/balancer.conf", "nginx")
+    make = "/etc/matinee/public-certificate placeholder >/dev/null"
+    done = on_host(f"{make}; in_unit balancer /usr/sbin/nginx -t -q -c /etc/matinee/balancer.conf", "nginx")
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
