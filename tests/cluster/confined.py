@@ -1,8 +1,9 @@
 """Run a command of a systemd unit where systemd is absent, with the unit's user, files, rights and system calls.
 
-Called by hosts.py and the tests as `confined.py UNIT COMMAND...` by root. It applies what the rendered units use, with the kernel's
-own means: namespaces, capabilities, and the same seccomp filters. An unknown directive is an error, so that none is skipped unseen.
-The second stage, `confined.py --filter UNIT COMMAND...`, runs as the unit's user: filters come last, because they forbid the rest.
+Called by small_systemd.py and tests, as root: `confined.py UNIT COMMAND...`. It applies what the rendered units use with the
+kernel's own means: namespaces, capabilities, and the same seccomp filters. It refuses a directive that it does not know, so
+that none is skipped unseen. Its second stage (`--filter`) runs as the unit's user: filters come last, because they forbid the
+rest.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from collections import defaultdict
 from pathlib import Path
 
 _NOT_OURS = {
-    "Type", "ExecStart", "ExecStartPre", "ExecReload", "KillMode", "TimeoutStopSec", "Restart", "RestartSec", "SuccessExitStatus",
-    "SystemCallArchitectures", "SystemCallErrorNumber", "RemoveIPC", "Group", "NoNewPrivileges", "AmbientCapabilities",
+    "Type", "ExecStart", "ExecStartPre", "ExecReload", "KillMode", "TimeoutStopSec", "Restart", "RestartSec",
+    "SuccessExitStatus", "SystemCallArchitectures", "SystemCallErrorNumber", "RemoveIPC", "Group",
+    "NoNewPrivileges", "AmbientCapabilities",
     # These need a kernel's or a control group's part that a test machine may lack; the engines never use what they forbid.
     "ProtectClock", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectControlGroups", "LockPersonality",
     "RestrictSUIDSGID", "RestrictRealtime", "DevicePolicy", "DeviceAllow",
 }  # fmt: skip
 _USED = {
-    "User", "EnvironmentFile", "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode", "LimitNOFILE",
-    "OOMScoreAdjust", "UMask", "CapabilityBoundingSet", "PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp",
+    "User", "EnvironmentFile", "StateDirectory", "StateDirectoryMode", "RuntimeDirectory", "RuntimeDirectoryMode",
+    "LimitNOFILE", "OOMScoreAdjust", "UMask", "CapabilityBoundingSet",
+    "PrivateUsers", "ProtectSystem", "ProtectHome", "PrivateTmp",
     "PrivateDevices", "ProtectProc", "ProcSubset", "ProtectKernelTunables", "RestrictAddressFamilies", "RestrictNamespaces",
     "MemoryDenyWriteExecute", "SystemCallFilter",
 }  # fmt: skip
@@ -156,7 +159,9 @@ def _own_users(uid: int, gid: int) -> None:
     target = os.getpid()
     helper = os.fork()
     if helper == 0:
-        os.read(ready_read, 1)
+        os.close(ready_write)
+        if not os.read(ready_read, 1):
+            os._exit(1)  # the other process has failed
         Path(f"/proc/{target}/uid_map").write_text(f"0 0 1\n{uid} {uid} 1\n")
         Path(f"/proc/{target}/gid_map").write_text(f"0 0 1\n{gid} {gid} 1\n")
         os.write(done_write, b"x")
@@ -196,17 +201,22 @@ def confine(unit: Path, command: list[str]) -> None:
     os.execvpe("setpriv", [*become, "/usr/bin/python3", "-c", source, "--filter", text, *command], environment)
 
 
-def _calls(names: str) -> set[str]:
-    """Return the system calls of sets such as @system-service, as systemd has them."""
-    found: set[str] = set()
-    for name in names.split():
-        if not name.startswith("@"):
-            found.add(name)
-            continue
-        shown = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True, check=True)
-        lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
-        found |= _calls(" ".join(line for line in lines if line and not line.startswith("#")))
+def _sets() -> dict[str, list[str]]:
+    """Return systemd's sets of system calls, each with the calls and sets in it."""
+    shown = subprocess.run(["systemd-analyze", "syscall-filter"], capture_output=True, text=True, check=True)
+    found: dict[str, list[str]] = {}
+    for line in shown.stdout.splitlines():
+        if line.startswith("@"):
+            found[line.strip()] = members = []
+        elif (word := line.strip()) and not word.startswith("#") and found:
+            members.append(word)
     return found
+
+
+def _calls(names: list[str], sets: dict[str, list[str]]) -> set[str]:
+    """Return the system calls in sets such as @system-service."""
+    plain = {name for name in names if not name.startswith("@")}
+    return plain.union(*(_calls(sets[name], sets) for name in names if name.startswith("@")))
 
 
 class _Condition(ctypes.Structure):
@@ -268,8 +278,10 @@ def filtered(text: str, command: list[str]) -> None:
     path = Path(f"/proc/self/fd/{_memory(text)}")
     service = read(path)
     allowed: set[str] = set()
+    sets = _sets()
     for value in service["SystemCallFilter"]:
-        allowed = allowed - _calls(value[1:]) if value.startswith("~") else allowed | _calls(value)
+        found = _calls(value.removeprefix("~").split(), sets)
+        allowed = allowed - found if value.startswith("~") else allowed | found
     allow = _Filter(_EPERM)
     for call in allowed | {"execve", "exit", "exit_group", "rt_sigreturn"}:
         allow.add(_ALLOW, call)

@@ -25,10 +25,21 @@ _INSTALLED = {
     "etc/matinee/front.cfg": "640 root:haproxy",
     "etc/matinee/owner.env": "600 root:root",
     "etc/matinee/patroni.env": "640 root:postgres",
+    "etc/matinee/public-certificate": "700 root:root",
     "etc/matinee/redis.conf": "640 root:redis",
     "etc/matinee/roles.sql": "600 root:root",
     "etc/matinee/secrets.env": "640 root:matinee",
     "etc/matinee/server-1.env": "640 root:matinee",
+    "etc/matinee/tls": "755 root:root",
+    "etc/matinee/tls/balancer.pem": "640 root:haproxy",
+    "etc/matinee/tls/ca.crt": "644 root:root",
+    "etc/matinee/tls/database-1.crt": "644 root:postgres",
+    "etc/matinee/tls/database-1.key": "640 root:postgres",
+    "etc/matinee/tls/etcd-1.crt": "644 root:etcd",
+    "etc/matinee/tls/etcd-1.key": "640 root:etcd",
+    "etc/matinee/tls/front.pem": "640 root:haproxy",
+    "etc/matinee/tls/redis.crt": "644 root:redis",
+    "etc/matinee/tls/redis.key": "640 root:redis",
     "etc/systemd/system/matinee-balancer.service": "644 root:root",
     "etc/systemd/system/matinee-database-1.service": "644 root:root",
     "etc/systemd/system/matinee-etcd-1.service": "644 root:root",
@@ -73,7 +84,7 @@ def names(root: Path, kind: str) -> dict[int, str]:
 def owned(root: Path) -> dict[str, str]:
     """Return mode and owner of everything below two folders of an image."""
     users, groups = names(root, "passwd"), names(root, "group")
-    found = [root / "etc/matinee", *(root / "etc/matinee").glob("*"), *(root / "etc/systemd/system").glob("*")]
+    found = [root / "etc/matinee", *(root / "etc/matinee").rglob("*"), *(root / "etc/systemd/system").glob("*")]
     return {
         str(path.relative_to(root)): f"{at.st_mode & 0o7777:o} {users[at.st_uid]}:{groups[at.st_gid]}"
         for path in found
@@ -124,7 +135,7 @@ def test_a_dry_run_lists_every_file_and_changes_nothing(install: Install, image:
     done = install("--dry-run")
 
     listed = {line.split()[3].removeprefix(f"{image}/") for line in done.stdout.splitlines() if "dry run: installed" in line}
-    assert listed == {path for path in _INSTALLED if path != "etc/matinee"}
+    assert listed == _INSTALLED.keys() - {"etc/matinee", "etc/matinee/tls"}
     assert (done.returncode, snapshot(image)) == (0, before)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from matinee.errors import OperatorError
-from matinee.ops import host_names, rendering, topology
+from matinee.ops import host_names, host_secrets, rendering, topology
 from matinee.ops.engines import program
 from matinee.ops.patroni import REST_USER
 from matinee.ops.patroni import program as patroni_program
@@ -118,7 +118,7 @@ def reachable_etcd() -> Iterator[topology.Topology]:
 
 def checked_by_patroni(path: Path) -> tuple[int, str]:
     """Return what Patroni says of a file, with passwords as it gets them."""
-    environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in rendering.PATRONI_PASSWORDS}
+    environment = os.environ | {f"PATRONI_{role}_PASSWORD": "of a test" for role in host_secrets.PATRONI_PASSWORDS}
     environment["PATRONI_RESTAPI_USERNAME"] = REST_USER
     command = [*patroni_program(), "--validate-config", "--ignore-listen-port", str(path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -98,6 +98,16 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path: Path, change: tupl
     assert expected in refusal(tmp_path, _SMALL.replace(*change))
 
 
+def test_a_front_without_the_port_of_redis_is_refused_where_a_sentinel_moves_redis() -> None:
+    made = topologies.example(servers=3, followers=2, high_availability=True, balancer="haproxy", redis=True)
+    more = [(f"sentinel-{number}", "sentinel", number) for number in range(3)] + [("redis-2", "redis", 9)]
+    places = tuple(topologies.Place(name, role, "two", "10.0.0.2", {"port": 26379 + n}) for name, role, n in more)
+
+    found = topologies.faults_of(replace(made, places=made.places + places))
+
+    assert found == ["a front with a sentinel needs redis_port, where servers reach the master: redis_port = 6380"]
+
+
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     told = refusal(tmp_path, _SMALL.replace("port = 8002", "port = 0").replace("10.0.0.1", "no address"))
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from matinee.errors import OperatorError
 from matinee.ops import engines, node_names, patroni, rendering, server_urls, socket_folder
 from matinee.ops.engines import EngineNode
+from matinee.ops.host_secrets import PATRONI_PASSWORDS
 from matinee.ops.layout import Local, Tls
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable, own, program, reachable_folder
@@ -325,7 +326,7 @@ class Cluster:
 
     def secure(self, node: PatroniNode) -> None:
         """Let a node of Patroni be asked with the passwords of this cluster, and with its certificate if it has one."""
-        known = rendering.PATRONI_PASSWORDS.items()
+        known = PATRONI_PASSWORDS.items()
         node.secrets = {role: self.passwords[name] for role, name in known if name in self.passwords}
         if self.shape.tls:
             node.tls, node.authorities = Tls(node.folder / "tls", node.name), self.certificates / "ca.crt"

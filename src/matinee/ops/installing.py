@@ -53,6 +53,8 @@ def _programs(topology: Topology, nodes: Sequence[Place], patroni: str, postgres
         yield Program("/usr/bin/socat", "socat")
     if "balancer" in roles and topology.balancer == "nginx":
         yield Program("/usr/sbin/nginx", "nginx")
+    if "balancer" in roles and topology.https != "off":
+        yield Program("/usr/bin/openssl", "openssl")
     if "etcd" in roles:
         yield Program("/usr/bin/etcd", "etcd-server")
     if roles & {"redis", "sentinel"}:

@@ -19,11 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from matinee.addresses import host_port, is_ip
 from matinee.errors import OperatorError
-from matinee.ops import installing, public_name, server_urls, units
+from matinee.ops import host_secrets, installing, public_name, server_urls, units
 from matinee.ops.balancer_answers import own_answers, problem
 from matinee.ops.host_names import HostNames
 from matinee.ops.layout import Layout, Local, System, Tls
-from matinee.ops.patroni import REST_USER
 from matinee.ops.postgres import SETTINGS
 from matinee.ops.topology import Place, Sizes, Topology
 
@@ -315,51 +314,15 @@ def _shared_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[
         balancer = next(node for node in nodes if node.role == "balancer")
         yield Rendered(root / "etc/matinee/public-certificate", public_certificate_script(cluster, balancer), mode=0o700)
     if "database" in roles:
-        yield from _database_files(cluster, root, nodes)
-
-
-def _database_files(cluster: Cluster, root: Path, nodes: list[Place]) -> Iterator[Rendered]:
-    """Yield the passwords that a host with a database needs; the owner's lie on the first one's host alone."""
-    secrets, is_available = cluster.secrets, cluster.topology.high_availability
-    files: dict[str, list[str]] = {}
-    if is_available:
-        lines = [f"PATRONI_{role}_PASSWORD={secrets[name]}" for role, name in PATRONI_PASSWORDS.items()]
-        lines.append(f"PATRONI_RESTAPI_USERNAME={REST_USER}")
-        yield Rendered(root / "etc/matinee/patroni.env", "\n".join([*lines, ""]), group="postgres", mode=0o640)
-    if cluster.topology.of("database")[0] in nodes:
-        files["owner.env"] = owner_variables(cluster)
-        files["roles.sql"] = [f"ALTER ROLE {name} PASSWORD '{secrets[name]}';" for name in ("matinee_writer", "matinee_reader")]
-        if not is_available:
-            replicator = f"CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{secrets['replicator']}';"
-            files["first.sql"] = [f"ALTER ROLE postgres PASSWORD '{secrets['postgres']}';", replicator]
-    elif not is_available:
-        files["replicator.env"] = [f"PGPASSWORD={secrets['replicator']}"]
-    for name, lines in files.items():
-        yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]))
-
-
-def owner_variables(cluster: Cluster) -> list[str]:
-    """Return the variables with which the owner of the database reaches it: those of psql, and Matinee's."""
-    place, authorities = server_urls.leader_at(cluster.topology), cluster.authorities
-    verified = [] if authorities is None else ["PGSSLMODE=verify-full", f"PGSSLROOTCERT={authorities}"]
-    return [
-        f"PGHOST={place.address}",
-        f"PGPORT={place.port}",
-        "PGUSER=postgres",
-        f"PGPASSWORD={cluster.secrets['postgres']}",
-        *verified,
-        f"DATABASE_URL='{server_urls.owner_url(cluster.topology, cluster.secrets, authorities)}'",
-    ]
+        for name, lines, group in host_secrets.database_files(cluster.topology, cluster.secrets, nodes, cluster.authorities):
+            mode = 0o600 if group == "root" else 0o640
+            yield Rendered(root / "etc/matinee" / name, "\n".join([*lines, ""]), group=group, mode=mode)
 
 
 def public_certificate_script(cluster: Cluster, balancer: Place) -> str:
     """Return the script that checks a certificate and its key and puts them where a balancer reads them."""
     config = cluster.layout.config(balancer, suffix_of(cluster.topology, balancer))
     return _template("public-certificate").render(node=balancer, config=config, **_context(cluster))
-
-
-# The variables that Patroni takes its passwords from.
-PATRONI_PASSWORDS = {"SUPERUSER": "postgres", "REPLICATION": "replicator", "REWIND": "rewinder", "RESTAPI": "patroni"}
 
 
 def _unit_of(cluster: Cluster, node: Place) -> str | None:

@@ -1,7 +1,7 @@
 """Describe the systemd unit of each node: its user, its commands, and what its program must be allowed to do.
 
-Called by rendering.py, which fills templates/unit.service.j2 with it. A unit never runs as root, and grants a right only where the
-program needs it: each exception below says which call of the program fails without it. Says; writes and starts nothing.
+Called by rendering.py, which fills templates/unit.service.j2 with it. A unit must never run as root, and grants a right only
+where the program needs it; each exception says why. Says; writes and starts nothing.
 """
 
 from __future__ import annotations
