@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.fleet import Fleet
 from bench.servers import Process, environment
-from matinee.ops import engines, rendering
+from matinee.ops import engines, node_config, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.processes import free_port, happens
@@ -89,7 +89,7 @@ def on_core(core: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _rendered(made: Fleet, shape: Shape, folder: Path) -> rendering.Cluster:
+def _rendered(made: Fleet, shape: Shape, folder: Path) -> node_config.Cluster:
     """Write the files of all nodes, and return what they were made of."""
     databases = made.cluster.databases[: 1 + shape.followers]
     roles = ["balancer", *["server"] * shape.servers, *["redis"] * shape.redis]
@@ -104,7 +104,7 @@ def _rendered(made: Fleet, shape: Shape, folder: Path) -> rendering.Cluster:
         places=tuple(places),
     )
     settings = {"MATINEE_HOME": str(made.home), "MATINEE_LOG_FILE": "", **shape.settings}
-    cluster = rendering.Cluster(
+    cluster = node_config.Cluster(
         topology, Local(folder, folder / "data", folder, folder / "certificates"), made.cluster.passwords, settings
     )
     rendering.write(rendering.local(cluster), folder)
@@ -116,9 +116,9 @@ def _place(role: str, number: int) -> Place:
     return Place(name, role, "local", _HOST, {key: free_port() for key in ports_of(role)})
 
 
-def _node(cluster: rendering.Cluster, place: Place) -> EngineNode | ServerNode:
+def _node(cluster: node_config.Cluster, place: Place) -> EngineNode | ServerNode:
     layout, log = cluster.layout, cluster.layout.config(place, ".log")
-    file = layout.config(place, rendering.suffix_of(cluster.topology, place))
+    file = layout.config(place, node_config.suffix_of(cluster.topology, place))
     if place.role == "server":
         lines = file.read_text().splitlines()
         told = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

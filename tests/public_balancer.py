@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from matinee.ops import engines, rendering
+from matinee.ops import engines, node_config, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.processes import free_port
@@ -95,10 +95,10 @@ def public_balancer(topology: Topology) -> Iterator[PublicBalancer]:
     folder.chmod(0o711)  # for a root nginx works as another user, who must get through
     layout = Local(folder, folder, folder)
     place = topology.of("balancer")[0]
-    cluster = rendering.Cluster(topology, layout, dict.fromkeys(rendering.SECRETS, ""), {})
-    file = layout.config(place, rendering.suffix_of(topology, place))
-    file.write_text(rendering.config_of(cluster, place) or "")
-    (folder / "public-certificate").write_text(rendering.public_certificate_script(cluster, place))
+    cluster = node_config.Cluster(topology, layout, dict.fromkeys(rendering.SECRETS, ""), {})
+    file = layout.config(place, node_config.suffix_of(topology, place))
+    file.write_text(node_config.config_of(cluster, place) or "")
+    (folder / "public-certificate").write_text(node_config.public_certificate_script(cluster, place))
     layout.data(place).mkdir()
     command = engines.command_of("balancer", topology.balancer, file, layout.data(place), layout.master(place))
     node = EngineNode(place, command, layout.data(place) / "log")

@@ -21,7 +21,8 @@ from bench.tables import table
 from matinee import config as configuration
 from matinee.errors import MatineeError, OperatorError
 from matinee.ops import cluster_file
-from matinee.ops.cluster import Cluster, DatabaseNode
+from matinee.ops.cluster import Cluster
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.patroni import PatroniNode
 
 _HEADS = ("port", "what was tried", "what came back", "refused")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee.ops import engines, haproxy_socket, rendering
+from matinee.ops import engines, haproxy_socket, node_config, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local, System
 from matinee.ops.processes import free_port
@@ -70,9 +70,9 @@ def balanced(engine: str, *servers: tuple[str, int]) -> Iterator[EngineNode]:
     sizes = Sizes(client_connections=500)
     topology = Topology(balancer=engine, sizes=sizes, hosts={"local": "127.0.0.1"}, places=(place, *places, database))
     layout = Local(folder, folder, folder, folder)
-    file = layout.config(place, rendering.suffix_of(topology, place))
+    file = layout.config(place, node_config.suffix_of(topology, place))
     secrets = dict.fromkeys(rendering.SECRETS, "")
-    file.write_text(rendering.config_of(rendering.Cluster(topology, layout, secrets, {}), place) or "")
+    file.write_text(node_config.config_of(node_config.Cluster(topology, layout, secrets, {}), place) or "")
     layout.data(place).mkdir()
     command = engines.command_of("balancer", engine, file, layout.data(place), layout.master(place))
     node = EngineNode(place, command, layout.data(place) / "log")

@@ -21,7 +21,7 @@ import brotli
 import httpx
 import pytest
 
-from matinee.ops import engines, rendering
+from matinee.ops import engines, node_config, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.processes import free_port
@@ -142,8 +142,8 @@ def rendered(topology: Topology, place: Place, layout: Local) -> EngineNode:
     database = Place("leader", "database", "local", "127.0.0.1", {"port": 1})  # which no balancer ever asks
     topology = Topology(**{**vars(topology), "places": (*topology.places, database)})
     secrets = dict.fromkeys(rendering.SECRETS, "")
-    file = layout.config(place, rendering.suffix_of(topology, place))
-    file.write_text(rendering.config_of(rendering.Cluster(topology, layout, secrets, {}), place) or "")
+    file = layout.config(place, node_config.suffix_of(topology, place))
+    file.write_text(node_config.config_of(node_config.Cluster(topology, layout, secrets, {}), place) or "")
     layout.data(place).mkdir()
     command = engines.command_of("balancer", topology.balancer, file, layout.data(place), layout.master(place))
     return EngineNode(place, command, layout.data(place) / "log")
@@ -284,7 +284,7 @@ def test_a_client_beyond_its_limit_gets_429_and_another_is_served(balanced: Bala
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_sent(balanced: Balanced, host: str) -> None:
     with socket.create_connection(("127.0.0.1", balanced.port), timeout=15) as wire:
-        stated = rendering.MAX_BODY_BYTES + 1
+        stated = node_config.MAX_BODY_BYTES + 1
         wire.sendall(f"POST {_LIST} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {stated}\r\n\r\n".encode())
         answer = read_from(wire)
 

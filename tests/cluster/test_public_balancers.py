@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from matinee.ops import rendering
+from matinee.ops import node_config, rendering
 from matinee.ops.layout import Local
 from matinee.ops.topology import BALANCERS, Sizes, Topology
 from tests.conftest import catalogue_in
@@ -38,8 +38,8 @@ class Public(PublicBalancer):
 
 def told(topology: Topology) -> dict[str, str]:
     """Return what the server is told of how clients reach it, as it is rendered."""
-    cluster = rendering.Cluster(topology, Local(Path(), Path(), Path()), dict.fromkeys(rendering.SECRETS, ""), {})
-    settings = {name: value for name, value, _ in rendering.server_settings(cluster, topology.of("server")[0])}
+    cluster = node_config.Cluster(topology, Local(Path(), Path(), Path()), dict.fromkeys(rendering.SECRETS, ""), {})
+    settings = {name: value for name, value, _ in node_config.server_settings(cluster, topology.of("server")[0])}
     return {name: settings[name] for name in ("MATINEE_PUBLIC_URL", "MATINEE_TRUSTED_PROXIES")}
 
 

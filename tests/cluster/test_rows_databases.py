@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from matinee.ops.cluster import DatabaseNode
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.processes import family_of
 from tests import postgres

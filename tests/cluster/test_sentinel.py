@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee.ops import engines, rendering
+from matinee.ops import engines, node_config, rendering
 from matinee.ops.engines import EngineNode
 from matinee.ops.layout import Local
 from matinee.ops.processes import free_port
@@ -63,7 +63,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     with ExitStack() as left:
         for node in topology.of(*_COUNTS):
             layout.data(node).mkdir(parents=True)
-            config = layout.config(node, rendering.suffix_of(topology, node))
+            config = layout.config(node, node_config.suffix_of(topology, node))
             command = engines.command_of(node.role, "haproxy", config, layout.data(node), layout.master(node))
             log, login = tmp_path / f"{node.name}.log", logins[node.role]
             nodes[node.name] = EngineNode(node, command, log, tls=layout.tls(node), login=login)

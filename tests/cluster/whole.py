@@ -21,7 +21,8 @@ from typing import Any
 import psycopg
 
 from matinee.ops import balancing, cluster_file
-from matinee.ops.cluster import Cluster, DatabaseNode
+from matinee.ops.cluster import Cluster
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import server_user

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from matinee.errors import OperatorError
-from matinee.ops import host_names, host_secrets, rendering, topology
+from matinee.ops import host_names, host_secrets, node_config, rendering, topology
 from matinee.ops.engines import program
+from matinee.ops.layout import System
 from matinee.ops.patroni import REST_USER
 from matinee.ops.patroni import program as patroni_program
 from tests.processes import matinee
@@ -48,8 +49,8 @@ def checked(*command: str) -> tuple[int, str]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a certificate with its key in one file, for the checkers: on a host it lies where only root writes."""
     path = tmp_path_factory.mktemp("tls") / "public.pem"
-    made = rendering.Cluster(example(), rendering.System(), {}, {})
-    script = rendering.public_certificate_script(made, example().of("balancer")[0])
+    made = node_config.Cluster(example(), System(), {}, {})
+    script = node_config.public_certificate_script(made, example().of("balancer")[0])
     script = script.replace("/etc/matinee/tls", str(path.parent))
     subprocess.run(["sh", "-s", "placeholder"], input=script, text=True, timeout=60, check=True)
     return path

@@ -10,7 +10,8 @@ import pytest
 from matinee.cli import cluster, cluster_home, cluster_settings
 from matinee.errors import OperatorError
 from matinee.ops import cluster_file
-from matinee.ops.cluster import Cluster, DatabaseNode
+from matinee.ops.cluster import Cluster
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.service import ServerNode

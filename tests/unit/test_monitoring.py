@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matinee.ops import rendering, topology
+from matinee.ops import node_config, rendering, topology
 from matinee.ops.layout import System
 
 _SMALL = """
@@ -32,8 +32,8 @@ def small(tmp_path: Path) -> topology.Topology:
 
 def addresses(made: topology.Topology) -> list[str]:
     """Return the MATINEE_OPS_ADDRESS that each server is rendered with."""
-    cluster = rendering.Cluster(made, System(), dict.fromkeys(rendering.SECRETS, ""), {})
-    settings = [{name: value for name, value, _ in rendering.server_settings(cluster, node)} for node in made.of("server")]
+    cluster = node_config.Cluster(made, System(), dict.fromkeys(rendering.SECRETS, ""), {})
+    settings = [{name: value for name, value, _ in node_config.server_settings(cluster, node)} for node in made.of("server")]
     return [each["MATINEE_OPS_ADDRESS"] for each in settings]
 
 

@@ -21,7 +21,8 @@ from matinee.cli.output import Json, as_json, table, tell
 from matinee.config import without_password
 from matinee.errors import OperatorError
 from matinee.ops import cluster_file
-from matinee.ops.cluster import Cluster, DatabaseNode, Node
+from matinee.ops.cluster import Cluster, Node
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import make_passable
 from matinee.ops.processes import happens, tail

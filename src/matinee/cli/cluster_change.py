@@ -14,7 +14,8 @@ from matinee.cli.cluster_home import Name, alone
 from matinee.cli.output import tell
 from matinee.errors import OperatorError
 from matinee.ops import balancing
-from matinee.ops.cluster import Cluster, DatabaseNode, Node
+from matinee.ops.cluster import Cluster, Node
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.processes import happens
 from matinee.ops.service import ServerNode

@@ -10,7 +10,8 @@ from typing import Any
 
 from matinee.cli.output import drawn_table, table
 from matinee.ops import balancing
-from matinee.ops.cluster import Cluster, DatabaseNode, Node
+from matinee.ops.cluster import Cluster, Node
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.replication import replication
 from matinee.ops.service import ServerNode
 

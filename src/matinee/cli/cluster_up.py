@@ -17,7 +17,8 @@ from matinee.config import Config
 from matinee.errors import OperatorError
 from matinee.ops import patroni
 from matinee.ops.balancing import restart
-from matinee.ops.cluster import DATABASE, Cluster, DatabaseNode, Node
+from matinee.ops.cluster import DATABASE, Cluster, Node
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import environment, require_installed
 from matinee.ops.processes import happens, require_free, run

@@ -13,8 +13,8 @@ from matinee.errors import OperatorError
 from matinee.ops import haproxy_socket
 from matinee.ops.cluster import Cluster
 from matinee.ops.engines import EngineNode
+from matinee.ops.node_config import server_options
 from matinee.ops.processes import happens
-from matinee.ops.rendering import server_options
 from matinee.ops.service import ServerNode
 
 IDLE_WITHIN_S = 20.0  # no request takes longer than its deadline

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,13 +17,14 @@ from itertools import groupby
 from pathlib import Path
 
 from matinee.errors import OperatorError
-from matinee.ops import engines, node_names, patroni, rendering, server_urls, socket_folder
+from matinee.ops import engines, node_config, node_names, patroni, rendering, server_urls, socket_folder
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.host_secrets import PATRONI_PASSWORDS
 from matinee.ops.layout import Local, Tls
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable, own, program, reachable_folder
-from matinee.ops.processes import Started, free_port, happens
+from matinee.ops.processes import free_port, happens
 from matinee.ops.service import ServerNode
 from matinee.ops.topology import Place, Topology, local_sizes, ports_of
 
@@ -33,56 +33,6 @@ ROLES = ("matinee_writer", "matinee_reader")
 HOST = "127.0.0.1"
 _LEADS_WITHIN_S = 40.0  # a leader whose node is gone is replaced when its lease of 20 s has run out
 _CHANGE_WITHIN_S = 30.0  # a new database is a copy of files
-
-
-@dataclass
-class DatabaseNode:
-    """An instance of PostgreSQL with its role in the cluster. One that is not `is_made` holds half of something."""
-
-    postgres: PostgresNode
-    role: str
-    is_made: bool = True
-
-    @property
-    def name(self) -> str:
-        """Return the node's name."""
-        return self.postgres.name
-
-    @property
-    def port(self) -> int:
-        """Return the port that the instance listens on."""
-        return self.postgres.port
-
-    @property
-    def process(self) -> Started | None:
-        """Return the process that runs."""
-        return self.postgres.process
-
-    @property
-    def log(self) -> Path:
-        """Return the instance's log."""
-        return self.postgres.log
-
-    @property
-    def address(self) -> str:
-        """Return where the instance listens."""
-        return f"127.0.0.1:{self.port}"
-
-    def start(self, keep: Callable[[], None] = lambda: None) -> None:
-        """Start the instance; `keep` is called when it is a process. Raises: OperatorError."""
-        self.postgres.start(keep)
-
-    def state(self) -> str:
-        """Return "running", "stopped" or "dead"."""
-        return self.postgres.state()
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to the instance and its sessions."""
-        self.postgres.send(number)
-
-    def end(self) -> None:
-        """End the instance."""
-        self.postgres.end()
 
 
 # A further kind of node needs what these have in common, and its lines in cluster_file.py.
@@ -292,14 +242,14 @@ class Cluster:
         bin_folder = str(Path(program("initdb")).parent)
         if topology.tls:
             rendering.make_certificates(topology, self.certificates)
-        cluster = rendering.Cluster(topology, layout, self.passwords, self.shape.settings, bin_folder)
+        cluster = node_config.Cluster(topology, layout, self.passwords, self.shape.settings, bin_folder)
         rendering.write(rendering.local(cluster), layout.config_folder)
         for node in self.engines:
             make_passable(layout.data(node.place).parent)
             data = layout.data(node.place)
             data.mkdir(exist_ok=True)
             data.chmod(0o711 if node.role == "balancer" else 0o700)  # nginx's workers run as another user for root
-            config = layout.config(node.place, rendering.suffix_of(topology, node.place))
+            config = layout.config(node.place, node_config.suffix_of(topology, node.place))
             node.command = engines.command_of(node.role, topology.balancer, config, data, layout.master(node.place))
             self.secure_engine(node)
             if node.role == "balancer" and topology.balancer == "haproxy":

@@ -17,7 +17,8 @@ from typing import Any
 
 from matinee.errors import OperatorError
 from matinee.ops import cluster
-from matinee.ops.cluster import Cluster, DatabaseNode, Shape
+from matinee.ops.cluster import Cluster, Shape
+from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from matinee.errors import OperatorError
-from matinee.ops.cluster import DATABASE, Cluster, DatabaseNode
+from matinee.ops.cluster import DATABASE, Cluster
+from matinee.ops.database_node import DatabaseNode
 
 _LEADER = """
     SELECT json_build_object(
