@@ -68,7 +68,9 @@ def balanced(engine: str, *servers: tuple[str, int]) -> Iterator[EngineNode]:
     places = [Place(f"server-{n}", "server", f"host-{n}", host, {"port": port}) for n, (host, port) in enumerate(servers, 1)]
     database = Place("leader", "database", "local", "127.0.0.1", {"port": 1})
     sizes = Sizes(client_connections=500)
-    topology = Topology(balancer=engine, sizes=sizes, hosts={"local": "127.0.0.1"}, places=(place, *places, database))
+    hosts = {"local": "127.0.0.1"}
+    # Names, not certificates, are tried here.
+    topology = Topology(balancer=engine, sizes=sizes, tls=False, hosts=hosts, places=(place, *places, database))
     layout = Local(folder, folder, folder, folder)
     file = layout.config(place, node_config.suffix_of(topology, place))
     secrets = dict.fromkeys(rendering.SECRETS, "")
