@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,19 @@ def test_an_installation_on_another_host_names_the_address_that_is_missing(tmp_p
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "This machine is not host two: it does not have the address 10.0.0.2." in done.stderr
+
+
+def test_a_program_that_only_root_can_run_is_named_before_anything_changes(tmp_path: Path) -> None:
+    program = tmp_path / "matinee"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    rendering.render(replace(example(), program=str(program)), "systemd", tmp_path / "out")
+
+    command = [tmp_path / "out/three/install", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Only root can run {program}: chmod -R go+rX its folder" in done.stderr
 
 
 def test_a_unit_that_is_no_longer_part_of_the_host_is_named_and_kept(install: Install, image: Path) -> None:

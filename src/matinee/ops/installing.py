@@ -14,7 +14,7 @@ from matinee.ops.units import user_of
 
 # Without quotes: they are inside a quoted text of the script.
 _PATRONI = "Patroni 4, by scripts/install-patroni of the Matinee repository"
-_MATINEE = "Matinee (docs/operations.md, Programs on the hosts)"
+_MATINEE = "Matinee (docs/operations.md, Three hosts step by step)"
 # The units that Debian's packages start by themselves: they take the ports and the memory of the rendered ones.
 _DEBIAN_UNITS = {
     "front": ("haproxy",),
