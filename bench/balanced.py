@@ -99,6 +99,7 @@ def _rendered(made: Fleet, shape: Shape, folder: Path) -> node_config.Cluster:
         balancer=shape.balancer,
         balance=shape.balance,
         micro_cache=shape.micro_cache,
+        tls=False,  # these databases have no certificates
         sizes=Sizes(client_requests_per_s=1_000_000, redis_memory="128MB"),  # as `cluster up` has them
         hosts={"local": _HOST},
         places=tuple(places),

@@ -78,6 +78,7 @@ def public_topology(engine: str, server_port: int, **changes: object) -> Topolog
     )
     made = {
         "balancer": engine,
+        "tls": False,  # between the nodes; of these only the balancer runs
         "public_url": f"https://localhost:{ports['port']}",
         "https": "acme",
         "trusted_proxies": (PROXY,),
@@ -93,7 +94,7 @@ def public_balancer(topology: Topology) -> Iterator[PublicBalancer]:
     """Run a balancer from its rendered file until the block ends."""
     folder = Path(tempfile.mkdtemp(prefix="matinee-tests-"))  # short: a socket lies in it
     folder.chmod(0o711)  # for a root nginx works as another user, who must get through
-    layout = Local(folder, folder, folder)
+    layout = Local(folder, folder, folder, folder)
     place = topology.of("balancer")[0]
     cluster = node_config.Cluster(topology, layout, dict.fromkeys(rendering.SECRETS, ""), {})
     file = layout.config(place, node_config.suffix_of(topology, place))

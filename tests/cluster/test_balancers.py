@@ -34,6 +34,7 @@ from tests.processes import eventually, start_server
 pytestmark = pytest.mark.sqlite_only("the catalogue behind is only read: once is enough")
 _CLIENT_REQUESTS_PER_S = 50
 _MOVIE, _LIST = "/v1/movies/1", "/v1/movies"
+_PASSWORD = "of-the-tests"
 _KEPT_S = 2  # whole seconds pass: HAProxy keeps an answer for one at least
 _GREEDY = "127.0.0.9"  # a client with an address of its own
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "br": brotli.decompress, "identity": bytes}
@@ -140,8 +141,8 @@ def balancer(engine: str, server_ports: list[int], sizes: Sizes) -> Iterator[Map
 def rendered(topology: Topology, place: Place, layout: Local) -> EngineNode:
     """Return a balancer with its file."""
     database = Place("leader", "database", "local", "127.0.0.1", {"port": 1})  # which no balancer ever asks
-    topology = Topology(**{**vars(topology), "places": (*topology.places, database)})
-    secrets = dict.fromkeys(rendering.SECRETS, "")
+    topology = Topology(**{**vars(topology), "tls": False, "places": (*topology.places, database)})
+    secrets = dict.fromkeys(rendering.SECRETS, _PASSWORD)
     file = layout.config(place, node_config.suffix_of(topology, place))
     file.write_text(node_config.config_of(node_config.Cluster(topology, layout, secrets, {}), place) or "")
     layout.data(place).mkdir()
@@ -365,7 +366,7 @@ def test_what_finds_no_room_in_the_queue_is_refused_at_once(small: Balanced, hos
 
 def denied(balanced: Balanced, backend: str) -> int:
     """Return how many requests HAProxy has let into no queue."""
-    page = httpx.get(f"http://127.0.0.1:{balanced.stats_port}/;csv").text
+    page = httpx.get(f"http://127.0.0.1:{balanced.stats_port}/;csv", auth=("operator", _PASSWORD)).text
     lines = csv.DictReader(page.removeprefix("# ").splitlines())
     return next(int(line["dreq"]) for line in lines if (line["pxname"], line["svname"]) == (backend, "BACKEND"))
 

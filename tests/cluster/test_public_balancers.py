@@ -38,7 +38,7 @@ class Public(PublicBalancer):
 
 def told(topology: Topology) -> dict[str, str]:
     """Return what the server is told of how clients reach it, as it is rendered."""
-    cluster = node_config.Cluster(topology, Local(Path(), Path(), Path()), dict.fromkeys(rendering.SECRETS, ""), {})
+    cluster = node_config.Cluster(topology, Local(Path(), Path(), Path(), Path()), dict.fromkeys(rendering.SECRETS, ""), {})
     settings = {name: value for name, value, _ in node_config.server_settings(cluster, topology.of("server")[0])}
     return {name: settings[name] for name in ("MATINEE_PUBLIC_URL", "MATINEE_TRUSTED_PROXIES")}
 
