@@ -20,6 +20,7 @@ from pathlib import Path
 _HERE = Path(__file__).resolve()
 _REPOSITORY = _HERE.parents[2]
 _HOSTS = {"one": "10.0.0.1", "two": "10.0.0.2", "three": "10.0.0.3"}
+_DATABASES = 2  # the step that starts them
 _CLIENT = "10.0.0.254"
 _NAME = "films.three-hosts.test"
 # What the operator brings: a certificate of the public name, and hosts that trust the authority that signed it.
@@ -126,7 +127,7 @@ def programs(work: Path) -> Path:
     return work / "programs/layer"
 
 
-def rendered(work: Path) -> Path:
+def rendered(work: Path, balancer: str) -> Path:
     """Render the example of three hosts as docs/operations.md says; return the folder."""
     folder = work / "programs/root/root"
     must(
@@ -134,7 +135,7 @@ def rendered(work: Path) -> Path:
         str(work / "programs/root"),
         "/bin/sh",
         "-ec",
-        ("cd /root; /opt/matinee/.venv/bin/matinee cluster topology --ha --redis > topology.toml"),
+        f"cd /root; /opt/matinee/.venv/bin/matinee cluster topology --ha --redis --balancer {balancer} > topology.toml",
     )
     file = folder / "topology.toml"
     file.write_text(file.read_text().replace("https://movies.example.org", f"https://{_NAME}"))
@@ -263,20 +264,62 @@ def follow(hosts: list[Host], folder: Path) -> None:
             check(host, step)
 
 
-def serve(network: int, host: Host) -> None:
-    """Write through the balancer as a client on the network, and read it again; a drain must outlive a reload."""
-    key = host.must(
+@dataclass
+class Client:
+    """A client on the network of the hosts, which knows the public name only."""
+
+    network: int
+    authority: Path
+    key: str
+
+    def send(self, *words: str, path: str = "") -> subprocess.CompletedProcess[str]:
+        """Send a request with curl; an answer of the kinds 4xx and 5xx is a failure."""
+        enter = ["nsenter", f"--target={self.network}", "--net"]
+        curl = ["curl", "--silent", "--show-error", "--fail-with-body", "--cacert", str(self.authority)]
+        url = f"https://{_NAME}/v1/movies{path}"
+        return run([*enter, *curl, "--connect-to", f"::{_HOSTS['one']}:", *words, url])
+
+    def write(self, title: str) -> None:
+        """Write a movie, again until that is acknowledged, and read it. Raises: Failed."""
+        body = json.dumps({"title": title, "year": 2026})
+        words = [
+            "-H",
+            f"Authorization: Bearer {self.key}",
+            "-H",
+            f"Idempotency-Key: {title}",
+            "-H",
+            "Content-Type: application/json",
+        ]
+        deadline = time.monotonic() + _WITHIN_S
+        while (made := self.send(*words, "-d", body)).returncode:
+            if time.monotonic() > deadline:
+                raise Failed(f"{title} was not written: {made.stdout}{made.stderr}")
+            time.sleep(0.5)
+        read = self.send(path=f"/{json.loads(made.stdout)['id']}")
+        if title not in read.stdout:
+            raise Failed(f"{title} is not read: {read.stdout}{read.stderr}")
+
+
+def serve(network: int, host: Host, balancer: str, databases: Step) -> None:
+    """Write and read through the balancer; a drain outlives a reload, and another database leads when the leader ends."""
+    printed = host.must(
         "sudo -u matinee sh -euc 'set -a; . /etc/matinee/secrets.env; . /etc/matinee/server-1.env; "
         "/opt/matinee/.venv/bin/matinee key create --name me --scope write'"
-    ).split()
-    secret = next(word for word in key if len(word) > 30)
-    curl = ["nsenter", f"--target={network}", "--net", "curl", "--silent", "--show-error", "--fail-with-body"]
-    curl += ["--cacert", str(host.root / "root/ca.pem"), "--connect-to", f"::{_HOSTS['one']}:"]
-    url = f"https://{_NAME}/v1/movies"
-    body = '{"title": "Three hosts", "year": 2026}'
-    made = must(*curl, "-H", f"Authorization: Bearer {secret}", "-H", "Content-Type: application/json", "-d", body, url)
-    if "Three hosts" not in must(*curl, f"{url}/{json.loads(made)['id']}"):
-        raise Failed(f"the movie that was written is not read: {made}")
+    )
+    key = next(word for word in printed.split() if len(word) > 30)
+    client = Client(network, host.root / "root/ca.pem", key)
+    client.write("First")
+    if balancer == "haproxy":
+        keep_drain(host)
+    say("one: the leader of the databases ends, and comes back")
+    host.must("sudo systemctl stop matinee-database-1")
+    client.write("Second")
+    host.must("sudo systemctl start matinee-database-1")
+    check(host, databases)
+
+
+def keep_drain(host: Host) -> None:
+    """Take a server out and reload the balancer. Raises: Failed when the server is in again."""
     socket = "sudo socat - UNIX-CONNECT:/run/matinee-balancer/admin.sock"
     host.must(f"echo 'set server read/server-2 state drain' | {socket}")
     host.must("sudo systemctl reload matinee-balancer")
@@ -290,29 +333,33 @@ def say(words: str) -> None:
     print(words, flush=True)
 
 
-def main(work: Path) -> int:
-    """Walk through it. Returns 0 when the cluster serves."""
-    must("mount", "-t", "tmpfs", "tmpfs", str(work))
+def walk(work: Path, balancer: str) -> None:
+    """Set up the hosts by their pages, and use the cluster. Raises: Failed at the first step that does not work."""
     say("Matinee is installed ...")
     layer = programs(work)
-    folder = rendered(work)
+    folder = rendered(work, balancer)
     network = switch()
     hosts = [boot(work, name, layer, network) for name in _HOSTS]
+    for host in hosts:
+        say(f"{host.name}: sudo ./install, twice")
+        install(host, folder)
+    hosts[0].must(f"set -e; {_CERTIFICATE}")
+    follow(hosts, folder)
+    steps = steps_of((folder / "one/README.md").read_text())
+    serve(network, hosts[0], balancer, next(step for step in steps if step.number == _DATABASES))
+
+
+def main(work: Path, balancer: str = "haproxy") -> int:
+    """Walk through it, with HAProxy or nginx as the balancer. Returns 0 when the cluster serves."""
+    must("mount", "-t", "tmpfs", "tmpfs", str(work))
     try:
-        for host in hosts:
-            say(f"{host.name}: sudo ./install, twice")
-            install(host, folder)
-        hosts[0].must(f"set -e; {_CERTIFICATE}")
-        follow(hosts, folder)
-        serve(network, hosts[0])
+        walk(work, balancer)
     except Failed as failed:
         say(f"FAILED: {failed}")
-        if "--keep" in sys.argv:
-            input("Enter ends the hosts: ")
         return 1
-    say("The cluster serves: a movie was written through the balancer and read again, and a drain outlived a reload.")
+    say("The cluster serves: movies were written through the balancer and read again, also after the loss of the leader.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))
