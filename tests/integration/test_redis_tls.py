@@ -63,7 +63,7 @@ def test_a_redis_whose_certificate_is_for_another_host_is_not_used(tmp_path: Pat
 def test_only_the_stated_ca_is_trusted_and_its_file_is_read_once(tmp_path: Path) -> None:
     certificates.ensure(tmp_path, "matinee", [])
     url = f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/ca.crt"
-    contexts = [RedisLink(url)._connection.ssl_context.get() for _ in range(2)]  # type: ignore[attr-defined]  # noqa: SLF001
+    contexts = [RedisLink(url)._connection.ssl_context.get() for _ in range(2)]  # type: ignore[attr-defined]
 
     assert (len(contexts[0].get_ca_certs()), contexts[0] is contexts[1]) == (1, True)
 
