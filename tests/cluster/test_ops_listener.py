@@ -87,8 +87,22 @@ def test_an_address_for_health_checks_that_was_chosen_and_is_in_use_is_an_error(
     assert f"{address} cannot be listened on for health checks (Address already in use)." in done.stderr
 
 
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def free_neighbours() -> int:
+    """Return a port that is free, with its neighbour and the ports of their health listeners: others may have taken those."""
+    while True:
+        port = free_port()
+        if port < 64_000 and all(map(is_free, (port + 1, port + 1_000, port + 1_001))):
+            return port
+
+
 def test_two_servers_on_neighbouring_ports_both_start_with_health_checks(small_catalogue: Path) -> None:
-    first_port = free_port()
+    first_port = free_neighbours()
     with (
         start_server(small_catalogue, port=first_port, MATINEE_OPS_ADDRESS="auto") as first,
         start_server(small_catalogue, port=first_port + 1, MATINEE_OPS_ADDRESS="auto") as second,

@@ -66,6 +66,8 @@ def test_a_stranger_tries_every_port(whole: Whole) -> None:
     assert {made["refused"] for made in json.loads(done.stdout)} == {"yes"}
     for name, said in _REFUSALS.items():
         assert said in whole.cluster().node(name).log.read_text(errors="replace"), name
+    counted = whole.engine("redis").say(b"INFO errorstats\r\n")
+    assert [kind for kind in (b"NOAUTH", b"WRONGPASS") if b"errorstat_%b:count=" % kind not in counted] == []
 
 
 def test_every_certificate_is_renewed(whole: Whole) -> None:
