@@ -16,23 +16,20 @@ from tests.processes import eventually
 
 pytestmark = pytest.mark.skipif(not postgres.wanted(), reason="PostgreSQL only: SQLite's file has no connections to lose")
 
-ENDED = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+FOUND = (
+    "SELECT pid FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE %s"
 )
-LEFT = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE %s"
-)
+LEFT = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
 
 
 def end_sessions(like: str) -> int:
-    """End sessions as a restart, a firewall or idle_session_timeout does; return how many once they are gone."""
+    """End sessions as a restart, a firewall or idle_session_timeout does; return how many once all of them are gone."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as session:
-        before = session.execute(LEFT, [like]).fetchall()[0][0]
-        session.execute(ENDED, [like])
-        eventually(lambda: session.execute(LEFT, [like]).fetchall()[0][0], lambda left: left < before or before == 0)
-        return int(before)
+        pids = [row[0] for row in session.execute(FOUND, [like]).fetchall()]
+        session.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", [pids])
+        eventually(lambda: session.execute(LEFT, [pids]).fetchall()[0][0], lambda left: left == 0)
+        return len(pids)
 
 
 def test_the_first_write_after_an_idle_disconnect_succeeds(movies: Client) -> None:
