@@ -198,13 +198,13 @@ def failed_reads(load: KeyedLoad, bounds: Bounds) -> list[Seen]:
 
 
 def may_be_refused(item: Seen, bounds: Bounds) -> bool:
-    """Return whether a 503 is no fault of the row: it says that the machine has too much to do.
+    """Return whether a refusal is no fault of the row: it says that the machine has too much to do.
 
-    Where times are not judged that is so if the balancer refused it after the longest wait in its queue. What finds no
-    server at all is refused at once.
+    Where times are not judged that is so of a 503 after the longest wait in the balancer's queue, and of a 429: the load is
+    one client, and may have more reads waiting than one client may. What finds no server at all is refused at once.
     """
-    has_waited = item.took_s >= _IN_QUEUE_S and not _JUDGES_TIMES
-    return item.status == 503 and (bounds.refuses_reads or has_waited)
+    is_late = not _JUDGES_TIMES and (item.status == 429 or item.took_s >= _IN_QUEUE_S)
+    return item.status in (429, 503) and (bounds.refuses_reads or is_late)
 
 
 def lost_writes(load: KeyedLoad, log: dict[str, list[Any]]) -> list[Write]:
