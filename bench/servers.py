@@ -104,7 +104,8 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     # This checkout is what is measured, whatever else the interpreter would find under our name.
     # /metrics of the one port that a bench knows is read for its figures.
     ours = {"MATINEE_OPS_ADDRESS": "off", "MATINEE_OPS_PUBLIC": "true"}
-    return {**kept, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}", **ours, **more}
+    stated = {**kept, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}", **ours, **more}
+    return {name: value for name, value in stated.items() if value or name not in more}  # empty: left out
 
 
 def _wait_until_ready(started: subprocess.Popen[bytes], url: str, output: IO[bytes]) -> None:

@@ -48,7 +48,9 @@ class Version(NamedTuple):
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the variables of a process of this version."""
-        return {"PYTHONPATH": str(self.root / "src"), "MATINEE_HOME": str(self.home), **more}
+        # servers.py states these for this version; an older one may not know them. Empty is left out.
+        stated = {"MATINEE_OPS_PUBLIC": "", "MATINEE_OPS_ADDRESS": ""}
+        return {"PYTHONPATH": str(self.root / "src"), "MATINEE_HOME": str(self.home), **stated, **more}
 
 
 class Line(NamedTuple):
