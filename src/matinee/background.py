@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
 from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
 AGAIN_AFTER_S = 1.0
+_NICENESS = 5  # more, and sign-ins starve beside a flood of other requests
 _CANCEL_AGAIN_S = 0.5
 log = structlog.get_logger("matinee.background")
 
@@ -52,3 +55,13 @@ async def end(tasks: Collection[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=_CANCEL_AGAIN_S)
+
+
+def yield_to_the_loop() -> None:
+    """Lower the priority of the calling thread: the event loop comes first where there are few cores.
+
+    Only for threads that compute without the interpreter's lock.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # only Linux has a niceness for each thread
+        native = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, native, os.getpriority(os.PRIO_PROCESS, native) + _NICENESS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import threading
 from types import SimpleNamespace
@@ -56,3 +57,16 @@ def test_a_password_is_hashed_as_django_does_in_a_thread_that_yields_to_the_even
     encoded = password_hashing.LowPriorityHasher().encode("a long password", "salt", 10)
 
     assert (encoded, found) == (plain(PBKDF2PasswordHasher(), "a long password", "salt", 10), [min(own + 5, 19)])
+
+
+def test_a_worker_that_was_forked_after_a_hash_hashes_too() -> None:
+    hasher = password_hashing.LowPriorityHasher()
+    hasher.encode("a long password", "salt", 10)
+    worker = multiprocessing.get_context("fork").Process(target=hasher.encode, args=("another", "salt", 10))
+
+    worker.start()
+    worker.join(20)
+    is_done = worker.exitcode == 0
+    worker.kill()
+
+    assert is_done

@@ -15,10 +15,11 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from matinee.background import yield_to_the_loop
 from matinee.domain.change_log import FLOOD_CHANGES, ChangeLog, LogRow
 from matinee.domain.freshness import AsOf, Demand
 from matinee.errors import FuturePosition, NoReaderAvailable
@@ -32,7 +33,6 @@ from matinee.storage.turns import Turns
 
 _OPS_BETWEEN_CLOCKS = 1_000  # virtual machine steps: 20 us of counting, 0.7 ms of rows that are looked up one by one
 _WAIT_RATIO = 0.5  # of a read's time that it may wait for a place
-_NICENESS = 5  # of the threads of expensive reads: the event loop comes first where there are few cores
 _NO_VALUES: dict[str, Any] = {}
 _LOOK_INTERVAL_S = 0.5  # how long a file that is gone or replaced may still be read; a look costs 2 microseconds
 
@@ -48,7 +48,7 @@ class SqliteFile:
         self._timeout_s = timeout_ms / 1000
         self._turns = Turns(self._timeout_s)
         self.expensive = ExpensiveReads(expensive_reads, self._timeout_s * _WAIT_RATIO)
-        self._threads = ThreadPoolExecutor(expensive_reads, "matinee-expensive-read", _yield_to_the_loop)
+        self._threads = ThreadPoolExecutor(expensive_reads, "matinee-expensive-read", yield_to_the_loop)
         self._deadline_s = self._next_look_s = 0.0
         self._cut_s, self._was_cut = math.inf, False
         self._file: tuple[int, int] | None = None
@@ -247,11 +247,6 @@ class SqliteFile:
     def _is_late(self) -> bool:
         self._was_cut = self._cut_s != math.inf and time.thread_time() > self._cut_s
         return self._was_cut or time.monotonic() > self._deadline_s
-
-
-def _yield_to_the_loop() -> None:
-    with suppress(OSError, AttributeError):  # only Linux has a niceness for each thread
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _unreadable(error: sqlite3.Error) -> NoReaderAvailable:

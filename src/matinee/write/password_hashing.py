@@ -7,24 +7,11 @@ threads: with the lock in its hand, a thread that the system lets wait would sto
 
 from __future__ import annotations
 
-import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
-_NICENESS = 5  # more, and sign-ins starve beside a flood of other requests
-_AT_ONCE = 4  # the slots of sign_in_slots.py
-
-
-def _yield_to_the_loop() -> None:
-    with suppress(OSError, AttributeError):  # only Linux has a niceness for each thread
-        native = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, native, os.getpriority(os.PRIO_PROCESS, native) + _NICENESS)
-
-
-_THREADS = ThreadPoolExecutor(_AT_ONCE, "matinee-password", _yield_to_the_loop)
+from matinee.background import yield_to_the_loop
 
 
 class LowPriorityHasher(PBKDF2PasswordHasher):
@@ -32,4 +19,7 @@ class LowPriorityHasher(PBKDF2PasswordHasher):
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         """Return the encoded hash of a password. Cost: 0.3 s of a core."""
-        return _THREADS.submit(super().encode, password, salt, iterations).result()
+        # A thread for each hash: `matinee up` hashes a password before it forks its workers, and a pool that was used
+        # before a fork believes in threads that the worker does not have.
+        with ThreadPoolExecutor(1, "matinee-password", yield_to_the_loop) as thread:
+            return thread.submit(super().encode, password, salt, iterations).result()
