@@ -6,7 +6,6 @@ never repair a file that it cannot read: a damaged file is an error that names t
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from matinee import private_files
 from matinee.errors import OperatorError
-from matinee.ops.processes import happens
+from matinee.ops.processes import happens, takes_lock
 
 PUBLIC_MODE = 0o644  # ca.crt: every user of a host may read what the host trusts
 _LOCK = ".lock"
@@ -40,21 +39,13 @@ def alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OperatorError(f"{folder} cannot be used for certificates ({error.strerror}); name another folder.") from error
     try:
-        if not happens(lambda: _takes(descriptor), _LOCK_WITHIN_S):
+        if not happens(lambda: takes_lock(descriptor), _LOCK_WITHIN_S):
             raise OperatorError(
                 f"Another command is changing the certificates in {folder}; wait until it ends, then try again."
             )
         yield
     finally:
         os.close(descriptor)
-
-
-def _takes(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def read_certificates(path: Path) -> list[x509.Certificate]:

@@ -6,15 +6,14 @@ another started stands here: names, ports, passwords, and each process by its id
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from matinee import private_files
 from matinee.errors import OperatorError
 from matinee.ops import cluster
 from matinee.ops.cluster import Cluster, Shape
@@ -22,7 +21,7 @@ from matinee.ops.database_node import DatabaseNode
 from matinee.ops.engines import EngineNode
 from matinee.ops.patroni import PatroniNode
 from matinee.ops.postgres import PostgresNode, make_passable
-from matinee.ops.processes import Started, boot_id, happens
+from matinee.ops.processes import Started, boot_id, happens, takes_lock
 from matinee.ops.service import ServerNode
 from matinee.ops.topology import Place
 
@@ -63,12 +62,7 @@ def save(kept: Cluster) -> None:
         "shape": asdict(kept.shape),
         "drained": sorted(kept.drained),
     }
-    draft = kept.home / f".state.{os.getpid()}"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(state, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(_path(kept.home))
+    private_files.replace(_path(kept.home), json.dumps(state, indent=1).encode())
 
 
 @contextmanager
@@ -77,17 +71,9 @@ def alone(home: Path) -> Iterator[None]:
     make_passable(home)
     home.chmod(0o711)  # PostgreSQL's user passes through to its data; what else lies here is for its owner alone
     with (home / "lock").open("w") as file:
-        if not happens(lambda: _take(file.fileno()), LOCK_WITHIN_S):
+        if not happens(lambda: takes_lock(file.fileno()), LOCK_WITHIN_S):
             raise OperatorError("Another `matinee cluster` command works on this cluster; wait for it, then try again.")
         yield
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _path(home: Path) -> Path:

@@ -7,6 +7,7 @@ and the moment it was started, because the system gives an id out again when its
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
 import random
@@ -129,6 +130,15 @@ def as_user(user: str | None) -> dict[str, Any]:
         return {}
     found = pwd.getpwnam(user)
     return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+
+
+def takes_lock(descriptor: int) -> bool:
+    """Take the lock of an open file, without waiting; return whether nobody else has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def happens(condition: Callable[[], bool], within_s: float) -> bool:

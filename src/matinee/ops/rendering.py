@@ -6,7 +6,6 @@ function in _TARGETS. Nothing here starts anything; files are for their owner al
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from matinee import private_files
 from matinee.errors import OperatorError
 from matinee.ops import host_secrets, installing, node_config, public_name, server_urls, units
 from matinee.ops.host_names import HostNames
@@ -44,12 +44,8 @@ def write(files: Iterator[Rendered], folder: Path) -> list[Path]:
     for file in files:
         path = folder / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
         # Closed to others wherever it is rendered; only a host has the users and groups that may read it.
-        mode = 0o600 | file.mode & 0o100
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as open_draft:
-            open_draft.write(file.text)
-        draft.replace(path)
+        private_files.replace(path, file.text.encode(), 0o600 | file.mode & 0o100)
         written.append(path)
     return written
 
